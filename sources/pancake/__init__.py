@@ -1,0 +1,120 @@
+"""Reads conversations and messages of a Pancake (pages.fm) page, completely and incrementally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import dlt
+from dlt.extract import DltResource
+
+from . import settings
+from .client import PancakeClient
+from .errors import PancakeSettingsError
+from .filters import make_filters
+from .resources.conversations import conversations, now
+from .resources.messages import messages
+from .windows import Moment, Window, as_utc, span
+
+__all__ = ["PancakeClient", "pancake_source"]
+
+
+def _never() -> bool:
+    return False
+
+
+@dlt.source(name="pancake", max_table_nesting=0)
+def pancake_source(
+    page_id: str = dlt.config.value,
+    page_access_token: str = dlt.secrets.value,
+    base_url: str = settings.BASE_URL,
+    requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    start_date: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    types: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    post_ids: Sequence[str] | None = None,
+    unread_first: bool = False,
+    order_by: str = "updated_at",
+    lag_s: float = settings.LAG_S,
+    messages_tail_s: float = settings.MESSAGES_TAIL_S,
+    workers: int = settings.WORKERS,
+    *,
+    client: PancakeClient | None = None,
+    stop: Callable[[], bool] = _never,
+) -> Sequence[DltResource]:
+    """One page: the resources `conversations` and `messages`, both merged by `id`.
+
+    Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With both it is a
+    range load: it reads that span, every thread in it whole, and leaves the cursor alone.
+
+    Args:
+        page_id: The page.
+        page_access_token: Its page token, from the page's Settings > Tools.
+        base_url: Address of Pancake, or of a simulator.
+        requests_per_second: Most calls that start in any second; Pancake documents 5 for each page.
+        start_date: Where a first sync begins: a date, or a time with a zone. Default: 30 days back.
+        since: Begin of a range, included: a date (midnight UTC), an aware datetime or unix seconds.
+        until: End of a range, excluded.
+        types: Only conversations of these types, for example INBOX.
+        tags: Only conversations that carry all of these tag ids.
+        post_ids: Only comments on these posts.
+        unread_first: List unread conversations first; for a range load.
+        order_by: `updated_at`, or `inserted_at` for a range load by begin of the conversation.
+        lag_s: How far before the cursor a sync starts, in seconds.
+        messages_tail_s: How far before its newest known message a changed thread is read again, in seconds.
+        workers: Threads that are read side by side.
+        client: A client to use instead of one made from the first four arguments.
+        stop: Asked between windows and between threads; True ends the run at that safe point.
+
+    Raises:
+        PancakeSettingsError: An argument is missing or makes no sense; before any call.
+    """
+    client = client or PancakeClient(
+        page_id,
+        page_access_token,
+        base_url=base_url,
+        requests_per_second=requests_per_second,
+        connections=workers,
+    )
+    ranged = since is not None or until is not None
+    filters = make_filters(types, tags, post_ids, unread_first, order_by, ranged)
+    whole = _span(client, since, until, start_date)
+    listing = conversations(
+        client,
+        start=whole.since,
+        until=whole.until,
+        filters=filters,
+        ranged=ranged,
+        lag_s=lag_s,
+        stop=stop,
+    )
+    threads = messages(
+        listing,
+        client,
+        tail_s=messages_tail_s,
+        lag_s=lag_s,
+        workers=workers,
+        whole=ranged,
+        stop=stop,
+    )
+    return listing, threads
+
+
+def _span(
+    client: PancakeClient, since: Moment | None, until: Moment | None, start_date: Moment | None
+) -> Window:
+    present = now(client)
+    if until is not None and since is None:
+        raise PancakeSettingsError("`until` is given without `since`. Give both for a range load.")
+    if since is not None:
+        return span(since, present if until is None else until)
+    if start_date is None:
+        return Window(present - timedelta(days=settings.START_DAYS_BACK), present)
+    start = as_utc(start_date, "start_date")
+    if start >= present:
+        raise PancakeSettingsError(
+            f"`sources.pancake.start_date` is {start.isoformat()}, which has not come yet."
+        )
+    return Window(start, present)

@@ -1,0 +1,270 @@
+"""The one owner of the token: sends calls, paces and repeats them, and returns what they gave."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+import requests
+from dlt.common import logger
+from dlt.sources.helpers.requests import Session
+from requests.adapters import BaseAdapter, HTTPAdapter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from . import settings
+from .endpoints import Endpoint
+from .errors import PancakeSettingsError, PancakeTransientError, unwrap
+from .records import Batch
+from .throttle import Clock, Throttle
+
+Params = Mapping[str, str | int]
+
+_TOKEN_IN_TEXT = re.compile(r"(access_token=)[^&\s'\"]+")
+
+
+@dataclass
+class Tally:
+    """What the calls of one client cost; seconds are added over all threads."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    rate_limited: int = 0
+    waited_s: float = 0.0
+
+
+class PancakeClient:
+    """Reads one page.
+
+    Args:
+        page_id: The page.
+        page_access_token: Its page token, from Settings > Tools.
+        base_url: Address of Pancake, or of a simulator.
+        requests_per_second: Most calls that start in any second; Pancake documents 5.
+        connections: Connections kept open: as many as threads call at once.
+        clock: Where time comes from.
+        transport: What carries the calls, when not the network.
+
+    Raises:
+        PancakeSettingsError: An argument is missing or makes no sense.
+    """
+
+    def __init__(
+        self,
+        page_id: str,
+        page_access_token: str,
+        *,
+        base_url: str = settings.BASE_URL,
+        requests_per_second: float = settings.REQUESTS_PER_SECOND,
+        connections: int = settings.WORKERS,
+        clock: Clock = time,
+        transport: BaseAdapter | None = None,
+    ) -> None:
+        token = page_access_token.strip()
+        self.page_id = str(page_id).strip()
+        _check(self.page_id, token, base_url, requests_per_second)
+        self.tally = Tally()
+        self.clock = clock
+        self.throttle = Throttle(requests_per_second, clock)
+        self._base_url = base_url.rstrip("/")
+        self._lock = threading.Lock()
+        self._session = _session(
+            token, self._base_url, transport or HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        )
+
+    def get(self, endpoint: Endpoint, params: Params, **ids: str) -> Batch:
+        """Return the rows of one call.
+
+        The call is repeated up to three times, after 1, 2 and 4 s or what `Retry-After` says, when the error
+        is one that may pass.
+
+        Args:
+            endpoint: What to read.
+            params: Query parameters without the token.
+            **ids: Ids that the endpoint's path needs, besides the page's.
+
+        Raises:
+            PancakeError: As `unwrap` says; `PancakeTransientError` after the last try.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type(PancakeTransientError),
+            stop=_is_enough,
+            wait=_retry_wait,
+            sleep=self.clock.sleep,
+            before_sleep=self._before_retry,
+            reraise=True,
+        )
+        return attempts(self._send, endpoint, params, ids)
+
+    def _before_retry(self, state: RetryCallState) -> None:
+        error = _error_of(state)
+        with self._lock:
+            self.tally.retries += 1
+        logger.info(f"retry {state.attempt_number} in {state.upcoming_sleep:.1f} s: {error}")
+
+    def _send(self, endpoint: Endpoint, params: Params, ids: Mapping[str, str]) -> Batch:
+        waited = self.throttle.wait()
+        sent_at = datetime.fromtimestamp(self.clock.time(), timezone.utc)
+        with self._lock:
+            self.tally.calls[endpoint.rows_key] += 1
+            self.tally.waited_s += waited
+        problem = ""
+        try:
+            response = self._session.get(
+                self._base_url + endpoint.path(page_id=self.page_id, **ids),
+                params=cast("dict[str, str | int]", params),
+                allow_redirects=False,
+            )
+        except requests.RequestException as exc:
+            problem = type(exc).__name__  # its text holds the address, and so the token
+        if problem:  # after the except block, or the error would carry the other one as its context
+            raise PancakeTransientError(
+                f"`GET {endpoint}` got no reply ({problem}). Check the network and"
+                " `sources.pancake.base_url`.",
+                str(endpoint),
+            )
+        try:
+            body = unwrap(
+                response.status_code,
+                self._without_token(response.content),
+                str(endpoint),
+                endpoint.rows_key,
+                _retry_after_s(response, self.clock),
+            )
+        except PancakeTransientError as error:
+            if error.rate_limited:
+                self._slow_down(error)
+            raise
+        return Batch(body[endpoint.rows_key], sent_at)
+
+    def _slow_down(self, error: PancakeTransientError) -> None:
+        with self._lock:
+            self.tally.rate_limited += 1
+        self.throttle.slow_down(error.retry_after_s or settings.RETRY_WAITS_S[0])
+        logger.info(f"429: going on at {self.throttle.requests_per_second:.2f} calls/s")
+
+    def _without_token(self, content: bytes) -> bytes:
+        token = cast("dict[str, str]", self._session.params)["page_access_token"].encode()
+        return content.replace(token, b"***") if token in content else content
+
+
+def _session(token: str, base_url: str, transport: BaseAdapter) -> requests.Session:
+    session = Session(timeout=(settings.CONNECT_TIMEOUT_S, settings.READ_TIMEOUT_S), raise_for_status=False)
+    session.params = {"page_access_token": token}
+    session.mount(base_url, transport)
+    # Proxies and certificates of the environment are looked up once, not at every call.
+    found = session.merge_environment_settings(base_url, {}, None, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.trust_env = False
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        logging.getLogger(name).addFilter(_hide_tokens)
+    return session
+
+
+def _hide_tokens(record: logging.LogRecord) -> bool:
+    """Take tokens out of the addresses that urllib3 logs."""
+    text = record.getMessage()
+    if "access_token=" in text:
+        record.msg, record.args = _TOKEN_IN_TEXT.sub(r"\1***", text), ()
+    return True
+
+
+def _error_of(state: RetryCallState) -> PancakeTransientError:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, PancakeTransientError)  # noqa: S101
+    return error
+
+
+_jitter = wait_random(0, 0.25)
+
+
+def _retry_wait(state: RetryCallState) -> float:
+    error = _error_of(state)
+    if error.retry_after_s is not None:
+        return error.retry_after_s
+    return settings.RETRY_WAITS_S[state.attempt_number - 1] + _jitter(state)
+
+
+_last_attempt = stop_after_attempt(len(settings.RETRY_WAITS_S) + 1)
+
+
+def _is_enough(state: RetryCallState) -> bool:
+    asked_for_s = _error_of(state).retry_after_s or 0.0
+    return _last_attempt(state) or asked_for_s > settings.RETRY_AFTER_CAP_S
+
+
+def _retry_after_s(response: requests.Response, clock: Clock) -> float | None:
+    """Return `Retry-After` in seconds; it may be a number or an HTTP date."""
+    value = response.headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - clock.time())
+    except ValueError:
+        return None
+
+
+def _check(page_id: str, token: str, base_url: str, requests_per_second: float) -> None:
+    if not page_id:
+        raise PancakeSettingsError(
+            "`sources.pancake.page_id` is empty. It is the number in the page's address in Pancake"
+            " (SOURCES__PANCAKE__PAGE_ID)."
+        )
+    if not token or any(character.isspace() for character in token):
+        raise PancakeSettingsError(
+            "`sources.pancake.page_access_token` is "
+            + ("empty" if not token else "broken by white space")
+            + ". Copy it from the page's Settings > Tools (SOURCES__PANCAKE__PAGE_ACCESS_TOKEN)."
+        )
+    if not base_url.startswith(("https://", "http://")):
+        raise PancakeSettingsError(
+            f"`sources.pancake.base_url` is {base_url!r}; expected an address such as {settings.BASE_URL}."
+        )
+    if not requests_per_second > 0:
+        raise PancakeSettingsError(
+            f"`sources.pancake.requests_per_second` is {requests_per_second}; expected a positive number."
+            f" Pancake documents {settings.DOCUMENTED_REQUESTS_PER_SECOND:g}."
+        )
+    if requests_per_second > settings.DOCUMENTED_REQUESTS_PER_SECOND:
+        logger.warning(
+            f"`sources.pancake.requests_per_second` is {requests_per_second:g}, above the"
+            f" {settings.DOCUMENTED_REQUESTS_PER_SECOND:g} that Pancake documents per page."
+        )
+    _check_token_claims(page_id, token)
+
+
+def _check_token_claims(page_id: str, token: str) -> None:
+    """Refuse a token that says of itself that it is for another page or for a user.
+
+    A page token is a JWT whose payload names its page. A token of any other form is left to the server.
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return
+    if not isinstance(claims, dict) or page_id in map(str, claims.values()):
+        return
+    if "page_id" in claims:
+        raise PancakeSettingsError(
+            f"`sources.pancake.page_access_token` is the token of another page than {page_id}. Copy the one"
+            " from this page's Settings > Tools."
+        )
+    if "uid" in claims and "id" not in claims:
+        raise PancakeSettingsError(
+            "`sources.pancake.page_access_token` holds a user token (it names a user, no page). Copy the"
+            " page's own token from its Settings > Tools."
+        )

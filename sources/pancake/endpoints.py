@@ -1,0 +1,36 @@
+"""The endpoints that are read: where each lies and under which key it gives its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One readable endpoint.
+
+    Args:
+        base: Path of the API version that serves it.
+        template: Path below it, with ids in braces.
+        rows_key: Key of the list of rows in the reply.
+    """
+
+    base: str
+    template: str
+    rows_key: str
+
+    def __str__(self) -> str:
+        return self.template
+
+    def path(self, **ids: str) -> str:
+        """Return the path with every id percent-encoded as one segment."""
+        return self.base + self.template.format(
+            **{name: quote(value, safe="") for name, value in ids.items()}
+        )
+
+
+CONVERSATIONS = Endpoint("/api/public_api/v2", "/pages/{page_id}/conversations", "conversations")
+MESSAGES = Endpoint(
+    "/api/public_api/v1", "/pages/{page_id}/conversations/{conversation_id}/messages", "messages"
+)

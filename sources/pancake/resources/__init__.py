@@ -1,0 +1,1 @@
+"""One module per table that a user can query."""

@@ -1,0 +1,292 @@
+"""The table `messages`: the threads of the conversations that were listed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta, timezone
+from math import ceil
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from .. import endpoints, settings
+from ..client import PancakeClient
+from ..errors import (
+    PancakeRequestError,
+    PancakeShapeError,
+    PancakeTransientError,
+    PancakeWalkError,
+)
+from ..guard import guarded, guarded_beside
+from ..paginators import EndOfList, ThreadEnd, read_thread
+from ..records import Batch, Row, parse_stamp, shape
+from ..schema import COVERAGE, MESSAGES, Table
+from ..workers import side_by_side
+from .coverage import COMPLETE, FAILED, PARTIAL, Coverage, Ledger, WarehouseLedger
+
+Stop = Callable[[], bool]
+Part = tuple[Table, list[Row]]
+
+_ONE_THREAD_FAILED = (PancakeRequestError, PancakeShapeError, PancakeTransientError, PancakeWalkError)
+_ROWS_PER_YIELD = 1_000
+
+
+def messages(
+    parent: DltResource,
+    client: PancakeClient,
+    *,
+    tail_s: float,
+    lag_s: float,
+    workers: int,
+    whole: bool,
+    stop: Stop,
+    name: str = MESSAGES.name,
+) -> DltResource:
+    """One row per message of every conversation that `parent` lists, and of those left over from before.
+
+    Beside them it writes the ledger `conversation_coverage`, in the same load.
+
+    Args:
+        parent: The conversations.
+        client: Reads the page.
+        tail_s: How far before its mark a changed thread is read again, in seconds.
+        lag_s: Span before the newest mark of the page in which an unchanged thread is read again, in seconds.
+        workers: Threads read side by side.
+        whole: Read every thread to its end, whatever is known of it.
+        stop: Asked between threads; True leaves the others for the next run.
+        name: Name of the resource; the tables are always `messages` and `conversation_coverage`.
+    """
+    resource = dlt.transformer(
+        _messages,
+        data_from=parent,
+        name=name,
+        table_name=MESSAGES.name,
+        primary_key=MESSAGES.key,
+        write_disposition="merge",
+        columns=MESSAGES.hints(),
+    )
+    return resource(client, Reader(client, tail_s, lag_s, workers, whole, stop))
+
+
+def _messages(batch: list[Row], client: PancakeClient, reader: Reader) -> Iterator[Any]:
+    state = dlt.current.resource_state()
+    reader.metrics = dlt.current.resource_metrics()
+    ledger = WarehouseLedger(client.page_id)
+    if not reader.opened:
+        yield guarded(MESSAGES)
+        yield from guarded_beside(COVERAGE)
+        parts = reader.open(ledger, state)
+        yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
+    parts = reader.read(batch, ledger, state)
+    yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
+
+
+@dataclass
+class Visit:
+    """One thread to be read.
+
+    Args:
+        known: What the ledger holds of it.
+        floor: Read back to here; None reads to the end.
+    """
+
+    known: Coverage
+    floor: datetime | None
+
+
+class Reader:
+    """Reads the threads of one page during one run.
+
+    Args:
+        client: Reads the page.
+        tail_s: See `messages`.
+        lag_s: See `messages`.
+        workers: See `messages`.
+        whole: See `messages`.
+        stop: See `messages`.
+    """
+
+    def __init__(
+        self,
+        client: PancakeClient,
+        tail_s: float,
+        lag_s: float,
+        workers: int,
+        whole: bool,
+        stop: Stop,
+    ) -> None:
+        self.metrics: dict[str, Any] = {}
+        self.opened = False
+        self._client = client
+        self._tail = timedelta(seconds=tail_s)
+        self._lag = timedelta(seconds=lag_s)
+        self._workers = workers
+        self._whole = whole
+        self._stop = stop
+        self._end = EndOfList()
+        self._newest_mark: datetime | None = None
+        self._visited: set[str] = set()
+        self._failed_in_a_row = 0
+        self._lock = threading.Lock()
+
+    def open(self, ledger: Ledger, state: dict[str, Any]) -> Iterator[Part]:
+        """Begin a run: read what the last ones left, and yield rows by table."""
+        self.opened = True
+        self._end = EndOfList(**state.get("end_of_thread", {}))
+        self.metrics.update(
+            threads_complete=0,
+            threads_partial=0,
+            threads_failed=0,
+            threads_unchanged=0,
+            thread_calls=0,
+            thread_calls_minimum=0,
+        )
+        self._newest_mark = ledger.newest_message_at()
+        due = ledger.due(unverified=self._end.uneven)
+        yield from self._visit_all([Visit(coverage, None) for coverage in due])
+        state["end_of_thread"] = asdict(self._end)
+
+    def read(self, batch: Sequence[Row], ledger: Ledger, state: dict[str, Any]) -> Iterator[Part]:
+        """Read the threads of a batch of conversations as far as needed, and yield rows by table."""
+        marks = ledger.marks([row["id"] for row in batch])
+        visits = [self._plan(row, marks.get(row["id"])) for row in batch]
+        self.metrics["threads_unchanged"] += visits.count(None)
+        yield from self._visit_all([visit for visit in visits if visit is not None])
+        state["end_of_thread"] = asdict(self._end)
+
+    def _plan(self, row: Row, known: Coverage | None) -> Visit | None:
+        """Return how far to read a thread, or None when nothing in it can be new."""
+        if known is None:
+            known = Coverage(row["id"], row["page_id"])
+        known = replace(known, message_count=row["message_count"])
+        mark, changed_at = known.newest_message_at, row["updated_at"]
+        if self._whole or known.status != COMPLETE or mark is None:
+            return Visit(known, None)
+        unchanged = changed_at is None or changed_at <= mark
+        settled = changed_at is None or (
+            self._newest_mark is not None and changed_at < self._newest_mark - self._lag
+        )
+        return None if unchanged and settled else Visit(known, mark - self._tail)
+
+    def _visit_all(self, visits: Sequence[Visit]) -> Iterator[Part]:
+        buffers: dict[str, tuple[Table, list[Row]]] = {}
+        for table, rows in side_by_side(self._jobs(visits), self._workers):
+            _, buffer = buffers.setdefault(table.name, (table, []))
+            buffer.extend(rows)
+            if len(buffer) >= _ROWS_PER_YIELD:
+                yield buffers.pop(table.name)
+        yield from buffers.values()
+
+    def _jobs(self, visits: Iterable[Visit]) -> Iterator[Iterator[Part]]:
+        for visit in visits:
+            key = visit.known.conversation_id
+            if key in self._visited and visit.floor is None:
+                continue
+            self._visited.add(key)
+            yield self._leave(visit) if self._stop() else self._visit(visit)
+
+    def _leave(self, visit: Visit) -> Iterator[Part]:
+        self._count("threads_partial")
+        left = replace(visit.known, status=PARTIAL, checked_at=self._now())
+        yield COVERAGE, [left.row()]
+
+    def _visit(self, visit: Visit) -> Iterator[Part]:
+        """Read one thread and yield its messages, then its row of the ledger."""
+        known = visit.known
+        began = self._now()
+        read = _Read(known)
+        calls = 0
+
+        def fetch(count: int) -> Batch:
+            nonlocal calls
+            calls += 1
+            return self._client.get(
+                endpoints.MESSAGES, {"current_count": count}, conversation_id=known.conversation_id
+            )
+
+        error = ""
+        batches = read_thread(fetch, floor=visit.floor, end=self._end, message_count=known.message_count)
+        end: ThreadEnd | None = None
+        try:
+            while end is None:
+                try:
+                    batch = next(batches)
+                except StopIteration as stopped:
+                    end = stopped.value
+                    break
+                read.note(batch)
+                yield MESSAGES, [self._shape(row, known, batch.sent_at) for row in batch.rows]
+        except _ONE_THREAD_FAILED as exc:
+            error = type(exc).__name__
+        self._count("thread_calls", calls)
+        if end is None:
+            self._failed(error)
+            yield COVERAGE, [known.unread(FAILED, error, began).row()]
+            return
+        self._failed_in_a_row = 0
+        self._count("threads_complete")
+        self._count("thread_calls_minimum", max(1, ceil(read.messages / (settings.MESSAGES_PER_BATCH - 1))))
+        yield COVERAGE, [read.coverage(end, began).row()]
+
+    def _shape(self, row: Row, known: Coverage, sent_at: datetime) -> Row:
+        shaped = shape(row, MESSAGES, known.page_id, sent_at)
+        shaped["conversation_id"] = shaped["conversation_id"] or known.conversation_id
+        return shaped
+
+    def _failed(self, error: str) -> None:
+        self._count("threads_failed")
+        with self._lock:
+            self._failed_in_a_row += 1
+            failed = self._failed_in_a_row
+        if failed >= settings.FAILURES_IN_A_ROW:
+            raise PancakeShapeError(
+                f"{failed} threads failed one after the other, the last with {error}. This is no matter of"
+                " single threads, so the page is given up for now and nothing of this run is marked.",
+                str(endpoints.MESSAGES),
+            )
+
+    def _count(self, name: str, by: int = 1) -> None:
+        with self._lock:
+            self.metrics[name] += by
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._client.clock.time(), timezone.utc)
+
+
+class _Read:
+    """What one visit read."""
+
+    def __init__(self, known: Coverage) -> None:
+        self._known = known
+        self._newest = known.newest_message_at
+        self._oldest = known.oldest_message_at
+        self.messages = 0
+        self._later_than_mark = 0
+
+    def note(self, batch: Batch) -> None:
+        mark = self._known.newest_message_at
+        self.messages += len(batch.rows)
+        for row in batch.rows:
+            stamp = parse_stamp(row.get("inserted_at"))
+            if stamp is None:
+                continue
+            self._newest = stamp if self._newest is None else max(self._newest, stamp)
+            self._oldest = stamp if self._oldest is None else min(self._oldest, stamp)
+            self._later_than_mark += mark is None or stamp > mark
+
+    def coverage(self, end: ThreadEnd, checked_at: datetime) -> Coverage:
+        known = self._known
+        return replace(
+            known,
+            status=COMPLETE,
+            end_verified=end.verified if end.reached_end else known.end_verified,
+            newest_message_at=self._newest,
+            oldest_message_at=self._oldest,
+            messages_read=self.messages if end.reached_end else known.messages_read + self._later_than_mark,
+            attempts=0,
+            last_error=None,
+            checked_at=checked_at,
+        )

@@ -1,0 +1,41 @@
+"""Addresses, sizes and limits: each with its unit and where the number comes from."""
+
+from __future__ import annotations
+
+BASE_URL = "https://pages.fm"
+
+CONNECT_TIMEOUT_S = 10.0  # ours
+READ_TIMEOUT_S = 60.0  # ours; read time-outs of 20 to 60 s are usual for this API
+
+RETRY_WAITS_S = (1.0, 2.0, 4.0)  # the article's advice: three more tries
+RETRY_AFTER_CAP_S = 300.0  # ours: a longer `Retry-After` ends the call instead
+
+REQUESTS_PER_SECOND = 4.0  # ours, below the documented limit
+DOCUMENTED_REQUESTS_PER_SECOND = 5.0  # per page, API reference
+PACING_MARGIN = 1.04  # ours: calls start this much further apart, against jitter on the way
+SLOWEST_REQUESTS_PER_SECOND = 0.2  # ours: one call in 5 s, near what throttled accounts report
+SLOWDOWN_FACTOR = 2.0  # ours: the interval after a 429
+SPEEDUP_FACTOR = 0.8  # ours: the interval after each quiet spell
+QUIET_SPELL_S = 30.0  # ours: time without a 429 before each step back up
+
+CONVERSATIONS_PER_BATCH = 60  # fixed by the server, API reference
+MESSAGES_PER_BATCH = 30  # seen in every capture; only used to state the least number of calls
+MESSAGES_PER_FIRST_BATCH = 20  # the smallest first batch on record (older reference)
+
+LAG_S = 120.0  # ours: how far before the cursor a sync starts
+START_DAYS_BACK = 30  # ours: where a first sync starts
+MESSAGES_TAIL_S = 86_400.0  # ours: how far before its mark a changed thread is read again
+
+WINDOW_FIRST_S = 86_400.0  # ours: a first window of one day
+WINDOW_MAX_S = 30 * 86_400.0  # the deprecated list allowed one month; no limit is stated for this one
+WINDOW_TARGET_ROWS = 1_000  # ours: conversations a window should hold, 500 to 2,000
+WINDOW_MAX_ROWS = 4_000  # ours: a window that holds more is cut and read again
+WINDOW_MIN_S = 60.0  # ours: a window this short is read whole, whatever it holds
+
+WORKERS = 4  # ours: threads of one page read side by side; with 5 calls/s enough for 0.8 s of latency
+MAX_STALLED_STEPS = 5  # ours: re-anchored or repeated calls without progress before a walk fails
+FAILURES_IN_A_ROW = 20  # ours: failing threads before the page is given up
+
+END_CHECKS = 20  # ours: short batches checked by one more call before any is trusted
+END_CHECK_MESSAGES = 200  # ours: messages these batches held together; each could have been cut off
+END_CHECK_EVERY = 50  # ours: trusted batches between two further checks

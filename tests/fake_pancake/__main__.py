@@ -1,0 +1,50 @@
+"""Serve a simulated page: `python -m tests.fake_pancake --conversations 300`.
+
+Prints the URL, the page id and the token, one a line, and serves until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+
+from .api import FakePancake
+from .dialect import ARTICLE, LIVE
+from .model import FakePage
+from .server import FakeServer
+
+
+def main() -> None:
+    """Build the page, say where it is, serve."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fake_pancake", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
+    parser.add_argument("--conversations", type=int, default=300)
+    parser.add_argument("--days", type=float, default=14, help="length of the past")
+    parser.add_argument("--messages-each", type=int, help="plain threads of this length, for benchmarks")
+    parser.add_argument("--article", action="store_true", help="the simple rows of the tutorial")
+    parser.add_argument("--rate", type=int, help="calls a second above which a 429 is answered")
+    parser.add_argument("--latency-ms", type=float, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    page = FakePage(dialect=ARTICLE if options.article else LIVE, seed=options.seed)
+    if options.messages_each is None:
+        page.populate(days=options.days, conversations=options.conversations)
+    else:
+        page.grow(options.conversations, options.messages_each)
+    pancake = FakePancake([page])
+    pancake.strict_rate = options.rate
+    pancake.latency_s = options.latency_ms / 1000
+
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    with FakeServer(pancake, host=options.host, port=options.port) as server:
+        print(server.url, page.page_id, page.token, sep="\n", flush=True)  # noqa: T201
+        told_to_stop.wait()
+
+
+if __name__ == "__main__":
+    main()
