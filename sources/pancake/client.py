@@ -13,13 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import cast
+from typing import Any, cast
 
 import requests
 from dlt.common import logger
 from dlt.sources.helpers.requests import Session
 from requests.adapters import BaseAdapter, HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_chain,
+    wait_fixed,
+    wait_random,
+)
 
 from . import settings
 from .endpoints import Endpoint
@@ -29,6 +37,8 @@ from .throttle import Clock, Throttle
 
 Params = Mapping[str, str | int]
 
+_TOKEN = re.compile(r"[!-~]+")
+_BASE_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(/[^\s?#]*)?")
 _TOKEN_IN_TEXT = re.compile(r"(access_token=)[^&\s'\"]+")
 
 
@@ -40,6 +50,15 @@ class Tally:
     retries: int = 0
     rate_limited: int = 0
     waited_s: float = 0.0
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return the counts as plain values."""
+        return {
+            "calls": dict(self.calls),
+            "retries": self.retries,
+            "rate_limited": self.rate_limited,
+            "waited_s": self.waited_s,
+        }
 
 
 class PancakeClient:
@@ -112,7 +131,7 @@ class PancakeClient:
         logger.info(f"retry {state.attempt_number} in {state.upcoming_sleep:.1f} s: {error}")
 
     def _send(self, endpoint: Endpoint, params: Params, ids: Mapping[str, str]) -> Batch:
-        waited = self.throttle.wait()
+        waited = self.throttle.wait(str(endpoint))
         sent_at = datetime.fromtimestamp(self.clock.time(), timezone.utc)
         with self._lock:
             self.tally.calls[endpoint.rows_key] += 1
@@ -184,14 +203,14 @@ def _error_of(state: RetryCallState) -> PancakeTransientError:
     return error
 
 
-_jitter = wait_random(0, 0.25)
+_backoff = wait_chain(*map(wait_fixed, settings.RETRY_WAITS_S)) + wait_random(0, settings.RETRY_JITTER_S)
 
 
 def _retry_wait(state: RetryCallState) -> float:
     error = _error_of(state)
     if error.retry_after_s is not None:
         return error.retry_after_s
-    return settings.RETRY_WAITS_S[state.attempt_number - 1] + _jitter(state)
+    return _backoff(state)
 
 
 _last_attempt = stop_after_attempt(len(settings.RETRY_WAITS_S) + 1)
@@ -223,13 +242,13 @@ def _check(page_id: str, token: str, base_url: str, requests_per_second: float) 
             "`sources.pancake.page_id` is empty. It is the number in the page's address in Pancake"
             " (SOURCES__PANCAKE__PAGE_ID)."
         )
-    if not token or any(character.isspace() for character in token):
+    if not _TOKEN.fullmatch(token):
         raise PancakeSettingsError(
             "`sources.pancake.page_access_token` is "
-            + ("empty" if not token else "broken by white space")
+            + ("broken by white space or a character that no token has" if token else "empty")
             + ". Copy it from the page's Settings > Tools (SOURCES__PANCAKE__PAGE_ACCESS_TOKEN)."
         )
-    if not base_url.startswith(("https://", "http://")):
+    if not _BASE_URL.fullmatch(base_url):
         raise PancakeSettingsError(
             f"`sources.pancake.base_url` is {base_url!r}; expected an address such as {settings.BASE_URL}."
         )

@@ -13,7 +13,8 @@ PancakeError                    endpoint, status, code
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import re
+from typing import Any, Final, NoReturn
 
 from dlt.common.exceptions import DltException
 
@@ -24,6 +25,7 @@ _WHERE_TO_GET_ONE = (
     " `sources.pancake.page_access_token` (in the environment SOURCES__PANCAKE__PAGE_ACCESS_TOKEN)."
     " Do not generate a new one for this: that ends the old one everywhere."
 )
+_WHAT_TO_CHECK = "Check the page id and the filters."
 _AUTH_CODES = {
     100: "the token is invalid",
     101: "the token is missing",
@@ -33,8 +35,18 @@ _AUTH_CODES = {
 }
 _RATE_LIMIT_CODE = 429
 _SUBSCRIPTION_CODE = 122
+_TELLING_CODES = frozenset({*_AUTH_CODES, _RATE_LIMIT_CODE, _SUBSCRIPTION_CODE})
 _TRANSIENT_MESSAGE = "an error occurred. please try again later"
 _QUOTED_CHARACTERS = 200
+_NAMED_KEYS = 10
+_NO_JSON: Final = object()
+_CODE = re.compile(r"[0-9]{1,9}")
+_LONG_NUMBER = re.compile(r"\d{5,}")
+# A pair of surrogates or an escaped backslash, which are left alone; or an escape that stands for no text.
+_ESCAPE = re.compile(
+    r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 
 
 class PancakeError(DltException):
@@ -133,20 +145,18 @@ def unwrap(
             endpoint,
             status,
         )
-    try:
-        body = json.loads(content)
-    except ValueError:
-        body = None
-    if body is None:
+    body = _decode(content)
+    if body is _NO_JSON:
         raise PancakeTransientError(
-            f"`GET {endpoint}` was answered with {len(content)} bytes that are no complete JSON.",
+            f"`GET {endpoint}` was answered with {len(content)} bytes that are no complete JSON."
+            " If it happens again and again, look for a proxy that cuts replies.",
             endpoint,
             status,
         )
     if isinstance(body, dict) and body.get("success") is False:
         _raise_for_body(body, endpoint, status, retry_after_s)
     if not isinstance(body, dict) or not isinstance(body.get(rows_key), list):
-        found = f"the keys {sorted(body)}" if isinstance(body, dict) else type(body).__name__
+        found = _keys(body) if isinstance(body, dict) else type(body).__name__
         raise PancakeShapeError(
             f"`GET {endpoint}` should hold a list under `{rows_key}`; found {found}."
             " This is not the end of the data, so nothing is taken for read.",
@@ -157,17 +167,14 @@ def unwrap(
 
 
 def _raise_for_status(status: int, content: bytes, endpoint: str, retry_after_s: float | None) -> NoReturn:
-    try:
-        body = json.loads(content)
-    except ValueError:
-        body = {}
-    if isinstance(body, dict) and body.get("error_code") in _AUTH_CODES and status < 500:  # noqa: PLR2004
+    body = _decode(content)
+    if isinstance(body, dict) and _code(body) in _TELLING_CODES and status < 500:  # noqa: PLR2004
         _raise_for_body(body, endpoint, status, retry_after_s)
     if status == _RATE_LIMIT_CODE:
         _raise_rate_limited(endpoint, status, retry_after_s)
     if status == 408 or status >= 500:  # noqa: PLR2004
         raise PancakeTransientError(
-            f"`GET {endpoint}` failed on the server (HTTP {status}).",
+            f"`GET {endpoint}` failed on the server (HTTP {status}). Run again later.",
             endpoint,
             status,
             retry_after_s=retry_after_s,
@@ -191,18 +198,18 @@ def _raise_for_status(status: int, content: bytes, endpoint: str, retry_after_s:
             status,
         )
     raise PancakeRequestError(
-        f"Pancake refused `GET {endpoint}` (HTTP {status}{_quote(body)}).", endpoint, status
+        f"Pancake refused `GET {endpoint}` (HTTP {status}{_quote(body)}). {_WHAT_TO_CHECK}", endpoint, status
     )
 
 
 def _raise_for_body(body: Body, endpoint: str, status: int, retry_after_s: float | None) -> NoReturn:
-    raw_code = str(body.get("error_code"))
-    code = int(raw_code) if raw_code.isdecimal() else None
+    code = _code(body)
     if code == _RATE_LIMIT_CODE:
         _raise_rate_limited(endpoint, status, retry_after_s, code)
     if code in _AUTH_CODES:
         raise PancakeAuthError(
-            f"Pancake refused the token on `GET {endpoint}` (code {code}: {_AUTH_CODES[code]}). {_WHERE_TO_GET_ONE}",
+            f"Pancake refused the token on `GET {endpoint}` (code {code}: {_AUTH_CODES[code]})."
+            f" {_WHERE_TO_GET_ONE}",
             endpoint,
             status,
             code,
@@ -217,10 +224,17 @@ def _raise_for_body(body: Body, endpoint: str, status: int, retry_after_s: float
         )
     if str(body.get("message", "")).lower().startswith(_TRANSIENT_MESSAGE):
         raise PancakeTransientError(
-            f"`GET {endpoint}` failed for the moment, says Pancake.", endpoint, status, code
+            f"`GET {endpoint}` failed for the moment, says Pancake. Run again later.",
+            endpoint,
+            status,
+            code,
+            retry_after_s=retry_after_s,
         )
     raise PancakeRequestError(
-        f"Pancake refused `GET {endpoint}` (code {code}{_quote(body)}).", endpoint, status, code
+        f"Pancake refused `GET {endpoint}` (code {code}{_quote(body)}). {_WHAT_TO_CHECK}",
+        endpoint,
+        status,
+        code,
     )
 
 
@@ -238,6 +252,36 @@ def _raise_rate_limited(
     )
 
 
+def _decode(content: bytes) -> Any:
+    """Return what JSON stands for, or `_NO_JSON`.
+
+    Bytes that are no UTF-8, NUL characters and halves of surrogate pairs become U+FFFD: databases take none.
+    """
+    text = content.decode("utf-8-sig", "replace")
+    if "\\u" in text:
+        text = _ESCAPE.sub(lambda found: found[1] or "\\ufffd", text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _code(body: Body) -> int | None:
+    code = body.get("error_code")
+    if isinstance(code, str) and _CODE.fullmatch(code):
+        return int(code)
+    return code if type(code) is int else None
+
+
+def _keys(body: Body) -> str:
+    """Name the keys of a body, without those that may be ids or phone numbers."""
+    names = sorted(key for key in body if key.isidentifier() and not _LONG_NUMBER.search(key))
+    return f"{len(body)} keys, among them {names[:_NAMED_KEYS]}" if names else f"{len(body)} keys"
+
+
 def _quote(body: Any) -> str:
+    """Quote the server's own words, without the ids in them."""
     message = body.get("message") if isinstance(body, dict) else None
-    return f": {message[:_QUOTED_CHARACTERS]!r}" if isinstance(message, str) and message else ""
+    if not isinstance(message, str) or not message:
+        return ""
+    return f": {_LONG_NUMBER.sub('…', message)[:_QUOTED_CHARACTERS]!r}"

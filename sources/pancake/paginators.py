@@ -169,6 +169,7 @@ class _WindowWalk:
         self._anchor = unix_ceil(window.until)
         self._walk = Walk()
         self._oldest: datetime | None = None
+        self._newest: datetime | None = None
         self._found_new = False  # in the present chain
         self._checking: int | None = None  # size of a short batch that may have been the last
         self._stalled = 0
@@ -225,21 +226,28 @@ class _WindowWalk:
     def _take(self, batch: Batch) -> int:
         """Keep the newest version of each row and return how many ids are new."""
         fresh = 0
+        goes_on = False
         reached = self._oldest
         for row in batch.rows:
             key = row_id(row, _CONVERSATIONS)
             stamp = parse_stamp(row.get(self._order_by))
             known = self._walk.rows.get(key)
             fresh += known is None
+            goes_on = goes_on or (known is None and self._is_older(stamp, reached))
             if known is None or (stamp or _BEFORE_ALL) >= (known.stamp or _BEFORE_ALL):
                 self._walk.rows[key] = Listed(row, stamp, batch.sent_at)
-            if stamp is not None and (self._oldest is None or stamp < self._oldest):
-                self._oldest = stamp
+            if stamp is not None:
+                self._oldest = stamp if self._oldest is None else min(self._oldest, stamp)
+                self._newest = stamp if self._newest is None else max(self._newest, stamp)
         self._found_new = self._found_new or fresh > 0
-        if self._checking is not None and fresh and self._oldest != reached:
+        if self._checking is not None and goes_on:
             self._end.was_not_last()
             self._checking = None
         return fresh
+
+    def _is_older(self, stamp: datetime | None, reached: datetime | None) -> bool:
+        """Tell whether a new row lies at or below what was reached, and did not just come at the top."""
+        return bool(stamp and reached and self._newest and stamp <= reached and stamp < self._newest)
 
     def _is_before_window(self, batch: Batch) -> bool:
         """Tell whether the server has gone on below `since`, which it should not."""
@@ -289,11 +297,13 @@ def read_thread(
     """Yield the messages of one thread, newest batch first, each message once.
 
     The API skips as many of the newest messages as `current_count` says. Each call asks once more for one
-    known message: if it is not there, messages above it were removed meanwhile, and the walk steps back.
+    known message: if it is not there, messages above it were removed meanwhile, and the walk steps back. What
+    is asked for without a known message, as the empty batch after the last one, counts only when a further
+    call shows that known message still in its place.
 
     Args:
         fetch: Asks for one batch; takes `current_count`.
-        floor: Stop at a batch that holds a message older than this; None reads to the end.
+        floor: Stop at a batch that holds a message at or before this; None reads to the end.
         end: What is known of this account's batches; learns.
         message_count: Messages as the conversation counts them, if it does.
 
@@ -307,11 +317,10 @@ def read_thread(
     """
     walk = _ThreadWalk(end, message_count)
     while walk.outcome is None:
-        batch = fetch(walk.count)
-        fresh = walk.take(batch)
-        if fresh:
-            yield Batch(fresh, batch.sent_at)
-            if floor is not None and walk.went_below(floor, batch):
+        fresh = walk.take(fetch(walk.count))
+        if fresh.rows:
+            yield fresh
+            if floor is not None and _reached(floor, fresh):
                 return ThreadEnd(reached_end=False, verified=False)
     return walk.outcome
 
@@ -325,52 +334,73 @@ class _ThreadWalk:
         self._end = end
         self._message_count = message_count or 0
         self._known: set[str] = set()
+        self._joined: set[str] = set()  # known, and read without a gap since the walk was last at the top
         self._newest: tuple[datetime, set[str]] | None = None
         self._oldest: tuple[datetime, set[str]] | None = None
-        self._overlaps = False  # the next batch must show a known message
+        self._overlaps = False  # the next batch must show a joined message
+        self._held: Batch | None = None  # showed none and need not; counts if the last one is still in place
         self._restarted = False  # the newest messages are asked for again
+        self._disturbed = False  # messages came or went meanwhile
         self._checking: int | None = None  # size of a short batch that may have been the last
         self._stalled = 0
 
-    def take(self, batch: Batch) -> list[Row]:
-        """Return the rows of a batch that are new, and set `count` or `outcome`."""
-        rows = {row_id(row, _MESSAGES): row for row in batch.rows}
+    def take(self, batch: Batch) -> Batch:
+        """Return the new rows of a batch, or of the one held before it, and set `count` or `outcome`."""
+        nothing = Batch([], batch.sent_at)
+        rows = _by_id(batch)
+        if self.count == 0 and self._held is None:
+            self._joined.clear()
+        elif self._joined.isdisjoint(rows) and self.count + self._overlaps > 0:
+            if self._overlaps:
+                self._step_back(len(rows))
+                return nothing
+            if rows or not self._is_proven():
+                self._held, self._overlaps = batch, True
+                self.count -= 1
+                return nothing
+        elif self._held is not None:
+            if rows.keys() <= self._known:
+                batch, rows = self._held, _by_id(self._held)
+                self.count += 1
+            self._held = None
+        self._joined.update(rows)
         fresh = {key: row for key, row in rows.items() if key not in self._known}
-        if self._overlaps and len(fresh) == len(rows):
-            self._step_back(len(rows))
-            return []
         if fresh:
             self._consume(rows, fresh)
         else:
             self._at_nothing_new(rows)
-        return list(fresh.values())
+        return Batch(list(fresh.values()), batch.sent_at)
 
-    def went_below(self, floor: datetime, batch: Batch) -> bool:
-        """Tell whether a batch holds a message older than `floor`."""
-        stamps = map(_message_stamp, batch.rows)
-        return any(stamp < floor for stamp in stamps if stamp is not None)
+    def _is_proven(self) -> bool:
+        """Tell whether a batch that ends with the last known message can be taken for the end."""
+        return self._end.even and not self._disturbed
 
     def _consume(self, rows: dict[str, Row], fresh: dict[str, Row]) -> None:
         if self._checking is not None and self._goes_on_below(fresh):
             self._end.was_not_last()
         self._checking = None
         self._restarted = False
+        self._stalled = 0
         self._known.update(fresh)
         self._note_ends(fresh)
         first = self.count == 0
         self._end.note_size(len(rows), first=first)
-        if self._end.is_short(len(rows), first=first, at_least=settings.MESSAGES_PER_FIRST_BATCH):
+        if self._is_short(rows, first=first):
             counted_more = self._message_count > len(self._known)
-            if not counted_more and not self._stalled and self._end.trust():
+            if not counted_more and not self._disturbed and self._end.trust():
                 self.outcome = ThreadEnd(reached_end=True, verified=False)
                 return
             self._checking = len(rows)
+            if not self._end.uneven:
+                self.count += len(rows)
+                self._overlaps = False
+                return
         self._advance(len(rows))
 
     def _at_nothing_new(self, rows: dict[str, Row]) -> None:
         at_oldest = self._oldest is None or not self._oldest[1].isdisjoint(rows)
         at_newest = self._newest is None or self._newest[1] <= rows.keys()
-        if self._restarted:
+        if self._restarted and rows:
             raise PancakeShapeError(
                 f"`GET {_MESSAGES}` gives the newest messages whatever `current_count` says. The thread"
                 " cannot be read to its end.",
@@ -380,19 +410,20 @@ class _ThreadWalk:
             # As many messages came meanwhile as were counted, or the count is ignored: the top tells.
             self._stall()
             self.count, self._overlaps, self._restarted = 0, False, True
-        elif not rows or (at_oldest and self._end.even and not self._stalled):
+        elif not rows or (at_oldest and self._is_proven() and self._is_short(rows, first=False)):
             if self._checking is not None:
                 self._end.was_last(self._checking)
             self.outcome = ThreadEnd(reached_end=True, verified=True)
-        elif at_oldest:
-            self.count += len(rows)
-            self._overlaps = False
         else:
             self._advance(len(rows))
 
+    def _is_short(self, rows: dict[str, Row], *, first: bool) -> bool:
+        return self._end.is_short(len(rows), first=first, at_least=settings.MESSAGES_PER_FIRST_BATCH)
+
     def _step_back(self, rows: int) -> None:
         self._stall()
-        self.count = max(0, self.count - max(1, rows) * 2**self._stalled)
+        self._held = None
+        self.count = max(0, self.count - max(1, rows) * 4 ** (self._stalled - 1))
         self._overlaps = self.count > 0
 
     def _advance(self, rows: int) -> None:
@@ -400,6 +431,7 @@ class _ThreadWalk:
         self._overlaps = rows > 1
 
     def _stall(self) -> None:
+        self._disturbed = True
         self._stalled += 1
         if self._stalled > settings.MAX_STALLED_STEPS:
             raise PancakeWalkError(
@@ -422,8 +454,22 @@ class _ThreadWalk:
                     keys.add(key)
 
     def _goes_on_below(self, fresh: dict[str, Row]) -> bool:
+        """Tell whether new messages lie at or below the oldest, and did not just come at the top."""
+        if self._oldest is None or self._newest is None:
+            return True
+        oldest, newest = self._oldest[0], self._newest[0]
         stamps = map(_message_stamp, fresh.values())
-        return self._oldest is None or any(stamp <= self._oldest[0] for stamp in stamps if stamp)
+        return any(stamp <= oldest and stamp < newest for stamp in stamps if stamp)
+
+
+def _by_id(batch: Batch) -> dict[str, Row]:
+    return {row_id(row, _MESSAGES): row for row in batch.rows}
+
+
+def _reached(floor: datetime, batch: Batch) -> bool:
+    """Tell whether a batch holds a message at or before `floor`."""
+    stamps = map(_message_stamp, batch.rows)
+    return any(stamp <= floor for stamp in stamps if stamp is not None)
 
 
 def _message_stamp(row: Row) -> datetime | None:

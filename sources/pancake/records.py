@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 from dlt.common.time import parse_iso_like_datetime, to_py_datetime
@@ -31,6 +33,7 @@ class Batch:
 
 _MISFIT: Final = object()
 _BIGINT = range(-(2**63), 2**63)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 # Found in notes; both open doors elsewhere and have no use for an analyst.
 _CREDENTIALS = frozenset({"session_id", "token_for_business"})
 
@@ -108,7 +111,7 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
             fitted = _fit_text(shaped["sender"].get(key))
             shaped[f"sender_{key}"] = None if fitted is _MISFIT else fitted
     if extra:
-        shaped["extra"] = _without_credentials(extra)
+        shaped["extra"] = _storable(extra)
     return shaped
 
 
@@ -144,7 +147,7 @@ def _fit_bool(value: Any) -> Any:
 def _fit_bigint(value: Any) -> Any:
     if isinstance(value, bool):
         return _MISFIT
-    if (isinstance(value, str) and value.lstrip("-").isdecimal()) or (
+    if (isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value)) or (
         isinstance(value, float) and value.is_integer()
     ):
         value = int(value)
@@ -156,7 +159,7 @@ def _fit_timestamp(value: Any) -> Any:
 
 
 def _fit_json(value: Any) -> Any:
-    return _without_credentials(value) if isinstance(value, dict | list) else _MISFIT
+    return _storable(value) if isinstance(value, dict | list) else _MISFIT
 
 
 _FIT: dict[str, Callable[[Any], Any]] = {
@@ -168,9 +171,13 @@ _FIT: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _without_credentials(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_credentials(inner) for key, inner in value.items() if key not in _CREDENTIALS}
-    if isinstance(value, list):
-        return [_without_credentials(inner) for inner in value]
+def _storable(value: Any) -> Any:
+    """Return a JSON value without credentials, and with numbers that no destination stores as text."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _storable(inner) for key, inner in value.items() if key not in _CREDENTIALS}
+    if kind is list:
+        return [_storable(inner) for inner in value]
+    if (kind is int and value not in _BIGINT) or (kind is float and not isfinite(value)):
+        return str(value)
     return value

@@ -8,6 +8,7 @@ CONNECT_TIMEOUT_S = 10.0  # ours
 READ_TIMEOUT_S = 60.0  # ours; read time-outs of 20 to 60 s are usual for this API
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0)  # the article's advice: three more tries
+RETRY_JITTER_S = 0.25  # ours: at most so much is added
 RETRY_AFTER_CAP_S = 300.0  # ours: a longer `Retry-After` ends the call instead
 
 REQUESTS_PER_SECOND = 4.0  # ours, below the documented limit

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from . import settings
+from .errors import PancakeTransientError
 
 
 class Clock(Protocol):
@@ -49,21 +50,41 @@ class Throttle:
         """Present rate."""
         return 1000 * settings.PACING_MARGIN / self._interval_ms
 
-    def wait(self) -> float:
-        """Wait until a call may start and return the seconds waited."""
+    def wait(self, endpoint: str = "") -> float:
+        """Wait until a call may start and return the seconds waited.
+
+        Args:
+            endpoint: What will be called, for the message of the error.
+
+        Raises:
+            PancakeTransientError: The server asked for a longer pause than a run should last.
+        """
         waited = 0.0
         while (delay := self._claim()) > 0:
+            if self._closed_until - self._clock.monotonic() > settings.RETRY_AFTER_CAP_S:
+                raise PancakeTransientError(
+                    f"`GET {endpoint}` was not called: Pancake asked for a pause of {delay:.0f} s."
+                    " Run again after that.",
+                    endpoint,
+                    retry_after_s=delay,
+                    rate_limited=True,
+                )
             self._clock.sleep(delay)
             waited += delay
         return waited
 
     def slow_down(self, pause_s: float) -> None:
-        """Make every thread wait `pause_s` seconds, then go on at half the rate: the server said 429."""
+        """Make every thread wait `pause_s` seconds, then go on at half the rate: the server said 429.
+
+        No call starts during a pause, so another 429 in it answers a call from before: it may lengthen the
+        pause, but does not halve the rate again.
+        """
         with self._lock:
             now = self._clock.monotonic()
+            if now >= self._closed_until:
+                self._set_interval(min(self._interval_ms * settings.SLOWDOWN_FACTOR, self._slowest_ms))
             self._closed_until = max(self._closed_until, now + pause_s)
             self._next_step_up = self._closed_until + settings.QUIET_SPELL_S
-            self._set_interval(min(self._interval_ms * settings.SLOWDOWN_FACTOR, self._slowest_ms))
 
     def _claim(self) -> float:
         """Take the next start and return 0, or return the seconds after which to try again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from math import ceil
@@ -56,7 +55,12 @@ def as_utc(value: Moment, name: str) -> datetime:
             f"`{name}` is {value.isoformat()} without a time zone, which could mean any of 24 hours."
             f" Add one, for example {value.isoformat()}+07:00, or give a plain date for midnight UTC."
         )
-    return datetime.fromtimestamp(value.timestamp(), timezone.utc)
+    try:
+        return datetime.fromtimestamp(value.timestamp(), timezone.utc)
+    except (ValueError, OverflowError):
+        raise PancakeSettingsError(
+            f"`{name}` is {value.isoformat()}, which does not exist in UTC. Give a later time."
+        ) from None
 
 
 def _parse(text: str, name: str) -> Moment:
@@ -115,12 +119,10 @@ def unix_ceil(moment: datetime) -> int:
     return ceil(moment.timestamp())
 
 
-def first_window(whole: Window, length_s: float, newest_first: bool = False) -> Window:
+def first_window(whole: Window, length_s: float) -> Window:
     """Return the slice of `whole` to read next, at most `length_s` seconds long."""
     if whole.length_s <= length_s:
         return whole
-    if newest_first:
-        return Window(whole.until - timedelta(seconds=length_s), whole.until)
     return Window(whole.since, whole.since + timedelta(seconds=length_s))
 
 
@@ -136,15 +138,6 @@ def next_length(length_s: float, rows: int) -> float:
     return max(settings.WINDOW_MIN_S, min(grown, settings.WINDOW_MAX_S))
 
 
-def shorter(window: Window, newest_first: bool = False) -> Window:
-    """Return the first quarter of a window that held too much (the last one if newest first)."""
-    return first_window(window, max(settings.WINDOW_MIN_S, window.length_s / 4), newest_first)
-
-
-def slices(whole: Window, length_s: float) -> Iterator[Window]:
-    """Yield `whole` in equal slices of `length_s` seconds, oldest first; the last may be shorter."""
-    rest = whole
-    while rest.since < rest.until:
-        window = first_window(rest, length_s)
-        yield window
-        rest = Window(window.until, rest.until)
+def shorter(window: Window) -> Window:
+    """Return the first quarter of a window that held too much."""
+    return first_window(window, max(settings.WINDOW_MIN_S, window.length_s / 4))

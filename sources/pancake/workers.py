@@ -46,6 +46,8 @@ class _Crew(Generic[T]):
             while (job := self._take()) is not None:
                 for item in job:
                     self._put(item)
+                    if self._dismissed.is_set():
+                        break
         except BaseException as exc:  # noqa: BLE001  # raised again where the results are read
             error = exc
         self._put(_Ended(error))

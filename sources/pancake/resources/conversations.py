@@ -115,10 +115,12 @@ def windows_of_rows(
         while not walk.complete:
             window = shorter(window)
             walk = _walk(client, window, filters, end, metrics)
-        length_s = next_length(window.length_s, len(walk.rows))
+        if window.length_s >= length_s or len(walk.rows) > settings.WINDOW_TARGET_ROWS:
+            length_s = next_length(window.length_s, len(walk.rows))
         metrics["windows"] += 1
         metrics["conversations_listed"] += len(walk.rows)
         metrics["list_calls_minimum"] += 1 + ceil(len(walk.rows) / settings.CONVERSATIONS_PER_BATCH)
+        metrics.update(client.tally.as_metrics())
         state.update(end_of_list=asdict(end), window_s=length_s)
         rows = [
             shape(listed.row, CONVERSATIONS, client.page_id, listed.sent_at)

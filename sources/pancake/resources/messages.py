@@ -32,6 +32,7 @@ Part = tuple[Table, list[Row]]
 
 _ONE_THREAD_FAILED = (PancakeRequestError, PancakeShapeError, PancakeTransientError, PancakeWalkError)
 _ROWS_PER_YIELD = 1_000
+_JUST_BEFORE = timedelta(microseconds=1)
 
 
 def messages(
@@ -53,7 +54,8 @@ def messages(
         parent: The conversations.
         client: Reads the page.
         tail_s: How far before its mark a changed thread is read again, in seconds.
-        lag_s: Span before the newest mark of the page in which an unchanged thread is read again, in seconds.
+        lag_s: Span before the newest mark of the page, and before the last read of a thread, in which an
+            unchanged thread is read again, in seconds: another message with the stamp of its mark may hide.
         workers: Threads read side by side.
         whole: Read every thread to its end, whatever is known of it.
         stop: Asked between threads; True leaves the others for the next run.
@@ -76,9 +78,9 @@ def _messages(batch: list[Row], client: PancakeClient, reader: Reader) -> Iterat
     reader.metrics = dlt.current.resource_metrics()
     ledger = WarehouseLedger(client.page_id)
     if not reader.opened:
+        parts = reader.open(ledger, state)  # before the first yield: dlt takes up other batches meanwhile
         yield guarded(MESSAGES)
         yield from guarded_beside(COVERAGE)
-        parts = reader.open(ledger, state)
         yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
     parts = reader.read(batch, ledger, state)
     yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
@@ -128,48 +130,74 @@ class Reader:
         self._stop = stop
         self._end = EndOfList()
         self._newest_mark: datetime | None = None
-        self._visited: set[str] = set()
+        self._repaired: dict[str, Coverage] = {}
         self._failed_in_a_row = 0
         self._lock = threading.Lock()
 
     def open(self, ledger: Ledger, state: dict[str, Any]) -> Iterator[Part]:
-        """Begin a run: read what the last ones left, and yield rows by table."""
+        """Begin a run, and return what yields the rows, by table, of the threads that the last ones left."""
         self.opened = True
         self._end = EndOfList(**state.get("end_of_thread", {}))
         self.metrics.update(
-            threads_complete=0,
-            threads_partial=0,
-            threads_failed=0,
-            threads_unchanged=0,
-            thread_calls=0,
-            thread_calls_minimum=0,
+            dict.fromkeys(
+                (
+                    "conversations_new",
+                    "conversations_changed",
+                    "messages_new",
+                    "messages_read",
+                    "threads_complete",
+                    "threads_partial",
+                    "threads_failed",
+                    "thread_calls",
+                    "thread_calls_minimum",
+                ),
+                0,
+            )
         )
         self._newest_mark = ledger.newest_message_at()
-        due = ledger.due(unverified=self._end.uneven)
-        yield from self._visit_all([Visit(coverage, None) for coverage in due])
+        return self._repair(ledger.due(unverified=self._end.uneven), state)
+
+    def _repair(self, due: Sequence[Coverage], state: dict[str, Any]) -> Iterator[Part]:
+        for table, rows in self._visit_all([self._again(known) for known in due]):
+            if table is COVERAGE:
+                self._repaired.update((row["conversation_id"], Coverage(**row)) for row in rows)
+            yield table, rows
         state["end_of_thread"] = asdict(self._end)
 
     def read(self, batch: Sequence[Row], ledger: Ledger, state: dict[str, Any]) -> Iterator[Part]:
         """Read the threads of a batch of conversations as far as needed, and yield rows by table."""
-        marks = ledger.marks([row["id"] for row in batch])
+        marks = {**ledger.marks([row["id"] for row in batch]), **self._repaired}
         visits = [self._plan(row, marks.get(row["id"])) for row in batch]
-        self.metrics["threads_unchanged"] += visits.count(None)
         yield from self._visit_all([visit for visit in visits if visit is not None])
         state["end_of_thread"] = asdict(self._end)
+        self.metrics.update(self._client.tally.as_metrics())
 
     def _plan(self, row: Row, known: Coverage | None) -> Visit | None:
         """Return how far to read a thread, or None when nothing in it can be new."""
         if known is None:
+            self._count("conversations_new")
             known = Coverage(row["id"], row["page_id"])
+        elif _is_later(row["updated_at"], known.newest_message_at):
+            self._count("conversations_changed")
         known = replace(known, message_count=row["message_count"])
         mark, changed_at = known.newest_message_at, row["updated_at"]
-        if self._whole or known.status != COMPLETE or mark is None:
+        if known.status != COMPLETE or mark is None:
+            return self._again(known)
+        near_cursor = self._newest_mark is None or _is_later(changed_at, self._newest_mark - self._lag)
+        just_read = known.checked_at is None or _is_later(changed_at, known.checked_at - self._lag)
+        if self._whole or near_cursor or just_read or _is_later(changed_at, mark):
+            return self._again(known)
+        return None
+
+    def _again(self, known: Coverage) -> Visit:
+        """Return a visit back to the mark: up to there the thread was once read completely."""
+        doubtful = self._end.uneven and not known.end_verified
+        newest, oldest = known.newest_message_at, known.oldest_message_at
+        if self._whole or doubtful or newest is None or oldest is None:
             return Visit(known, None)
-        unchanged = changed_at is None or changed_at <= mark
-        settled = changed_at is None or (
-            self._newest_mark is not None and changed_at < self._newest_mark - self._lag
-        )
-        return None if unchanged and settled else Visit(known, mark - self._tail)
+        floor = max(newest - self._tail, oldest)
+        # Messages with the stamp of the mark may follow one another over several batches.
+        return Visit(known, floor if floor < newest else floor - _JUST_BEFORE)
 
     def _visit_all(self, visits: Sequence[Visit]) -> Iterator[Part]:
         buffers: dict[str, tuple[Table, list[Row]]] = {}
@@ -182,10 +210,6 @@ class Reader:
 
     def _jobs(self, visits: Iterable[Visit]) -> Iterator[Iterator[Part]]:
         for visit in visits:
-            key = visit.known.conversation_id
-            if key in self._visited and visit.floor is None:
-                continue
-            self._visited.add(key)
             yield self._leave(visit) if self._stop() else self._visit(visit)
 
     def _leave(self, visit: Visit) -> Iterator[Part]:
@@ -222,13 +246,16 @@ class Reader:
         except _ONE_THREAD_FAILED as exc:
             error = type(exc).__name__
         self._count("thread_calls", calls)
+        self._count("messages_new", read.new)
+        self._count("messages_read", read.messages)
         if end is None:
-            self._failed(error)
+            self._failed(known, error)
             yield COVERAGE, [known.unread(FAILED, error, began).row()]
             return
         self._failed_in_a_row = 0
         self._count("threads_complete")
-        self._count("thread_calls_minimum", max(1, ceil(read.messages / (settings.MESSAGES_PER_BATCH - 1))))
+        least = ceil((read.messages - 1) / (settings.MESSAGES_PER_BATCH - 1))
+        self._count("thread_calls_minimum", max(1, least))
         yield COVERAGE, [read.coverage(end, began).row()]
 
     def _shape(self, row: Row, known: Coverage, sent_at: datetime) -> Row:
@@ -236,8 +263,10 @@ class Reader:
         shaped["conversation_id"] = shaped["conversation_id"] or known.conversation_id
         return shaped
 
-    def _failed(self, error: str) -> None:
+    def _failed(self, known: Coverage, error: str) -> None:
         self._count("threads_failed")
+        if known.status == FAILED:
+            return
         with self._lock:
             self._failed_in_a_row += 1
             failed = self._failed_in_a_row
@@ -256,6 +285,10 @@ class Reader:
         return datetime.fromtimestamp(self._client.clock.time(), timezone.utc)
 
 
+def _is_later(stamp: datetime | None, than: datetime | None) -> bool:
+    return stamp is not None and (than is None or stamp > than)
+
+
 class _Read:
     """What one visit read."""
 
@@ -264,7 +297,7 @@ class _Read:
         self._newest = known.newest_message_at
         self._oldest = known.oldest_message_at
         self.messages = 0
-        self._later_than_mark = 0
+        self.new = 0
 
     def note(self, batch: Batch) -> None:
         mark = self._known.newest_message_at
@@ -275,7 +308,7 @@ class _Read:
                 continue
             self._newest = stamp if self._newest is None else max(self._newest, stamp)
             self._oldest = stamp if self._oldest is None else min(self._oldest, stamp)
-            self._later_than_mark += mark is None or stamp > mark
+            self.new += mark is None or stamp > mark
 
     def coverage(self, end: ThreadEnd, checked_at: datetime) -> Coverage:
         known = self._known
@@ -285,7 +318,7 @@ class _Read:
             end_verified=end.verified if end.reached_end else known.end_verified,
             newest_message_at=self._newest,
             oldest_message_at=self._oldest,
-            messages_read=self.messages if end.reached_end else known.messages_read + self._later_than_mark,
+            messages_read=self.messages if end.reached_end else known.messages_read + self.new,
             attempts=0,
             last_error=None,
             checked_at=checked_at,

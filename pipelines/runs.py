@@ -1,0 +1,181 @@
+"""Running a load: source into warehouse, in pieces that are loaded every few minutes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+)
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.extract import DltSource
+
+from pipelines import destinations
+from sources.pancake.errors import PancakeError, PancakeSettingsError
+
+_MISSING = {
+    "page_id": "The page is not named. It is the number in the page's address in Pancake. Set it as"
+    " SOURCES__PANCAKE__PAGE_ID in the environment, or as `page_id` under [sources.pancake] in"
+    " .dlt/config.toml.",
+    "page_access_token": "The page's token is missing. Copy it from the page's Settings > Tools. Set it as"
+    " SOURCES__PANCAKE__PAGE_ACCESS_TOKEN in the environment, or as `page_access_token` under"
+    " [sources.pancake] in .dlt/secrets.toml.",
+}
+_OF_THE_CLIENT = ("retries", "rate_limited")
+
+_WRONG_SETTINGS = (PancakeSettingsError, ConfigurationException, UnknownDestinationModule)
+
+MakeSource = Callable[[Callable[[], bool]], DltSource]
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_SETTINGS = 2
+    PARTIAL = 3
+    STOPPED = 4
+
+
+@dataclass
+class Outcome:
+    """What a run did, added over its loads.
+
+    Args:
+        loads: Packages loaded.
+        counts: Counts of the resources, as their metrics name them.
+        calls: Calls by endpoint.
+        finished: Whether everything that was asked for has been read or tried.
+        waited_s: Seconds waited for the rate limit, over all threads.
+        newest_updated_at: Newest `updated_at` in the warehouse, aware UTC.
+        seconds: Duration.
+    """
+
+    loads: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    waited_s: float = 0.0
+    finished: bool = False
+    newest_updated_at: datetime | None = None
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How the command should end."""
+        if not self.finished:
+            return ExitCode.STOPPED
+        return ExitCode.PARTIAL if self.counts["threads_failed"] else ExitCode.DONE
+
+
+def make_pipeline(name: str, dataset: str, *, show_progress: bool = False) -> dlt.Pipeline:
+    """Return the pipeline into the configured warehouse, with progress bars or without."""
+    options: dict[str, Any] = {"progress": "tqdm"} if show_progress else {}
+    pipeline: dlt.Pipeline = dlt.pipeline(
+        pipeline_name=name,
+        destination=destinations.warehouse(name, dataset),
+        dataset_name=dataset,
+        **options,
+    )
+    return pipeline
+
+
+def run(
+    pipeline: dlt.Pipeline,
+    make_source: MakeSource,
+    *,
+    load_every_s: float,
+    max_s: float | None,
+    interrupted: Callable[[], bool],
+) -> Outcome:
+    """Load what the source gives, piece by piece, until all is read or time is up.
+
+    Args:
+        pipeline: Where to.
+        make_source: Makes the source of one piece; takes the function that ends it.
+        load_every_s: Seconds of reading after which what was read is loaded.
+        max_s: Seconds after which the run ends at the next safe point.
+        interrupted: Whether somebody asked the run to end.
+    """
+    began = time.monotonic()
+    outcome = Outcome()
+
+    def is_over() -> bool:
+        return interrupted() or (max_s is not None and time.monotonic() - began >= max_s)
+
+    while True:
+        piece_ends = time.monotonic() + load_every_s
+        source = make_source(lambda ends=piece_ends: is_over() or time.monotonic() >= ends)  # type: ignore[misc]
+        _load(pipeline, source)
+        outcome.loads += 1
+        outcome.finished = _add_metrics(outcome, pipeline)
+        if outcome.finished or is_over():
+            break
+    outcome.newest_updated_at = _newest_updated_at(pipeline)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _load(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    destination = pipeline.destination
+    assert destination is not None  # noqa: S101
+    pipeline.run(source, **destinations.load_options(destination))
+
+
+def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
+    """Add what the resources counted in the last load; return whether all of them finished."""
+    trace = pipeline.last_trace
+    info = trace and trace.last_extract_info
+    if not info:
+        return False
+    found = [
+        metrics.custom_metrics
+        for package in info.metrics.values()
+        for step in package
+        for metrics in step["resource_metrics"].values()
+        if "calls" in metrics.custom_metrics
+    ]
+    finished = bool(found)
+    for custom in found:
+        for name, value in custom.items():
+            if name not in _OF_THE_CLIENT and isinstance(value, int) and not isinstance(value, bool):
+                outcome.counts[name] += value
+        finished = finished and custom.get("finished", True) and not custom.get("threads_partial")
+    # Both resources report the calls of one client; the later report holds the earlier.
+    client = max(found, key=lambda custom: sum(custom["calls"].values()), default=None)
+    if client is not None:
+        outcome.calls.update(client["calls"])
+        outcome.waited_s += client["waited_s"]
+        for name in _OF_THE_CLIENT:
+            outcome.counts[name] += client[name]
+    return finished
+
+
+def _newest_updated_at(pipeline: dlt.Pipeline) -> datetime | None:
+    found = pipeline.dataset()("SELECT MAX(updated_at) FROM conversations").fetchone()
+    return found[0] if found else None
+
+
+def explain(error: BaseException) -> tuple[ExitCode, str]:
+    """Return how a command should end on an error, and what to tell the user."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, _WRONG_SETTINGS):
+        return ExitCode.WRONG_SETTINGS, _advice(root)
+    return ExitCode.FAILED, str(root) if isinstance(root, PancakeError) else str(error)
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, ConfigFieldMissingException):
+        advice = [text for name, text in _MISSING.items() if name in error.traces]
+        return "\n".join(advice) or str(error)
+    return str(error)
