@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from types import FrameType
 from typing import Annotated
 
@@ -16,7 +18,8 @@ from dlt.extract import DltSource
 from rich.console import Console
 
 from pipelines import report, runs
-from sources.pancake import pancake_source
+from pipelines.runs import Outcome
+from sources.pancake import pancake_backfill, pancake_source
 
 app = typer.Typer(
     add_completion=False,
@@ -37,11 +40,6 @@ MaxMinutes = Annotated[
 ]
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep `sync` a command of its own although it is alone."""
-
-
 @app.command()
 def sync(
     pipeline: PipelineName = "pancake",
@@ -55,16 +53,73 @@ def sync(
     left.
     """
 
-    def make_source(stop: Callable[[], bool]) -> DltSource:
+    def make_source(*, stop: Callable[[], bool], first: bool) -> DltSource:  # noqa: ARG001  # each piece is alike
         return pancake_source(stop=stop)
 
+    _run(pipeline, dataset, make_source, load_every=load_every, max_minutes=max_minutes)
+
+
+@app.command()
+def backfill(
+    since: Annotated[
+        str | None, typer.Option(help="Begin: a date (midnight UTC) or a time with a zone.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="End, excluded. Default: now.")] = None,
+    last_days: Annotated[
+        int | None, typer.Option(min=1, help="Instead of --since: so many days before now.")
+    ] = None,
+    messages: Annotated[bool, typer.Option(help="Read every thread whole.")] = True,
+    newest_first: Annotated[
+        bool, typer.Option("--newest-first/--oldest-first", help="Which window is loaded first.")
+    ] = True,
+    pipeline: PipelineName = "pancake_backfill",
+    dataset: Dataset = "pancake",
+    max_minutes: MaxMinutes = None,
+) -> None:
+    """Load a span of time again, window by window, beside the schedule of syncs.
+
+    A backfill that was cut goes on where it stood when it is called again with the same span. With
+    --no-messages it is the cheap refresh of what does not move `updated_at`: tags, assignees, read marks.
+
+    Exit codes: as for sync.
+    """
+    if (since is None) == (last_days is None):
+        raise typer.BadParameter("give either --since or --last-days")
+    begin = since or f"{datetime.now(timezone.utc) - timedelta(days=last_days or 0):%Y-%m-%d}"
+
+    def make_source(*, stop: Callable[[], bool], first: bool) -> DltSource:
+        return pancake_backfill(
+            since=begin,
+            until=until,
+            with_messages=messages,
+            newest_first=newest_first,
+            repair=first,
+            stop=stop,
+        )
+
+    def after_piece(outcome: Outcome) -> None:
+        report.show_progress(outcome, Console(stderr=True))
+
+    _run(pipeline, dataset, make_source, max_minutes=max_minutes, after_piece=after_piece)
+
+
+def _run(
+    pipeline: str,
+    dataset: str,
+    make_source: runs.MakeSource,
+    *,
+    load_every: float | None = None,
+    max_minutes: float | None,
+    after_piece: Callable[[Outcome], None] = lambda _: None,
+) -> None:
     with _errors_explained(), _interrupts() as interrupted:
         outcome = runs.run(
             runs.make_pipeline(pipeline, dataset, show_progress=sys.stderr.isatty()),
             make_source,
-            load_every_s=load_every * 60,
+            load_every_s=math.inf if load_every is None else load_every * 60,
             max_s=None if max_minutes is None else max_minutes * 60,
             interrupted=interrupted.is_set,
+            after_piece=after_piece,
         )
         report.show(outcome, Console())
     raise typer.Exit(outcome.exit_code)

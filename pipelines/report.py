@@ -58,6 +58,21 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(_ENDINGS[outcome.exit_code])
 
 
+def show_progress(outcome: Outcome, console: Console) -> None:
+    """Print how far a backfill is, and what is left of it at the present rate.
+
+    Args:
+        outcome: The run so far.
+        console: Where to print.
+    """
+    share = outcome.left_s / outcome.read_s
+    console.print(
+        f"{outcome.counts['windows']:,} windows, {outcome.counts['conversations_listed']:,} conversations;"
+        f" {1 / (1 + share):.0%} done, about {outcome.calls.total() * share:,.0f} calls and"
+        f" {naturaldelta(outcome.seconds * share)} left"
+    )
+
+
 def _age(stamp: datetime | None) -> str:
     if stamp is None:
         return "no conversation yet"

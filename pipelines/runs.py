@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import dlt
 from dlt.common.configuration.exceptions import (
@@ -33,7 +34,17 @@ _OF_THE_CLIENT = ("retries", "rate_limited")
 
 _WRONG_SETTINGS = (PancakeSettingsError, ConfigurationException, UnknownDestinationModule)
 
-MakeSource = Callable[[Callable[[], bool]], DltSource]
+
+class MakeSource(Protocol):
+    """Makes the source of one piece of a run."""
+
+    def __call__(self, *, stop: Callable[[], bool], first: bool) -> DltSource:
+        """Return the source.
+
+        Args:
+            stop: Ends the piece at its next safe point.
+            first: Whether it is the first piece of the run.
+        """
 
 
 class ExitCode(IntEnum):
@@ -57,6 +68,8 @@ class Outcome:
         finished: Whether everything that was asked for has been read or tried.
         waited_s: Seconds waited for the rate limit, over all threads.
         newest_updated_at: Newest `updated_at` in the warehouse, aware UTC.
+        read_s: Length of the span that a backfill has read, in seconds.
+        left_s: Length of the span that it has not read yet.
         seconds: Duration.
     """
 
@@ -66,6 +79,8 @@ class Outcome:
     waited_s: float = 0.0
     finished: bool = False
     newest_updated_at: datetime | None = None
+    read_s: float = 0.0
+    left_s: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -95,15 +110,17 @@ def run(
     load_every_s: float,
     max_s: float | None,
     interrupted: Callable[[], bool],
+    after_piece: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Load what the source gives, piece by piece, until all is read or time is up.
 
     Args:
         pipeline: Where to.
-        make_source: Makes the source of one piece; takes the function that ends it.
+        make_source: Makes the source of one piece.
         load_every_s: Seconds of reading after which what was read is loaded.
         max_s: Seconds after which the run ends at the next safe point.
         interrupted: Whether somebody asked the run to end.
+        after_piece: Told of the run so far after each piece that is not the last.
     """
     began = time.monotonic()
     outcome = Outcome()
@@ -112,16 +129,34 @@ def run(
         return interrupted() or (max_s is not None and time.monotonic() - began >= max_s)
 
     while True:
-        piece_ends = time.monotonic() + load_every_s
-        source = make_source(lambda ends=piece_ends: is_over() or time.monotonic() >= ends)  # type: ignore[misc]
-        _load(pipeline, source)
+        piece = _Piece(load_every_s)
+        stop = partial(_either, is_over, piece.is_over)
+        _load(pipeline, make_source(stop=stop, first=outcome.loads == 0))
         outcome.loads += 1
         outcome.finished = _add_metrics(outcome, pipeline)
+        outcome.seconds = time.monotonic() - began
         if outcome.finished or is_over():
             break
+        after_piece(outcome)
     outcome.newest_updated_at = _newest_updated_at(pipeline)
-    outcome.seconds = time.monotonic() - began
     return outcome
+
+
+class _Piece:
+    """The time of one piece; it begins when the source first asks, so that every piece gets somewhere."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends: float | None = None
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        self._ends = self._ends or now + self._seconds
+        return now >= self._ends
+
+
+def _either(*conditions: Callable[[], bool]) -> bool:
+    return any(condition() for condition in conditions)
 
 
 def _load(pipeline: dlt.Pipeline, source: DltSource) -> None:
@@ -141,16 +176,18 @@ def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
         for package in info.metrics.values()
         for step in package
         for metrics in step["resource_metrics"].values()
-        if "calls" in metrics.custom_metrics
     ]
-    finished = bool(found)
+    finished = any("finished" in custom for custom in found)
     for custom in found:
         for name, value in custom.items():
             if name not in _OF_THE_CLIENT and isinstance(value, int) and not isinstance(value, bool):
                 outcome.counts[name] += value
         finished = finished and custom.get("finished", True) and not custom.get("threads_partial")
+        outcome.read_s += custom.get("read_s", 0.0)
+        outcome.left_s = custom.get("left_s", outcome.left_s)
     # Both resources report the calls of one client; the later report holds the earlier.
-    client = max(found, key=lambda custom: sum(custom["calls"].values()), default=None)
+    clients = [custom for custom in found if "calls" in custom]
+    client = max(clients, key=lambda custom: sum(custom["calls"].values()), default=None)
     if client is not None:
         outcome.calls.update(client["calls"])
         outcome.waited_s += client["waited_s"]

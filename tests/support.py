@@ -82,7 +82,9 @@ def assert_equal(pipeline: dlt.Pipeline, page: FakePage) -> None:
 def assert_complete(pipeline: dlt.Pipeline, page: FakePage) -> None:
     """Check that no conversation or message is missing, and that each conversation is in its last version."""
     loaded = {key: row["updated_at"] for key, row in table(pipeline, "conversations").items()}
-    assert loaded == {key: row.updated_at for key, row in page.conversations.items()}
+    expected = {key: row.updated_at for key, row in page.conversations.items()}
+    assert loaded.keys() == expected.keys(), f"{len(loaded)} conversations of {len(expected)}"
+    assert loaded == expected
     messages = {message.id for row in page.conversations.values() for message in row.messages}
     assert table(pipeline, "messages").keys() == messages
 

@@ -12,11 +12,11 @@ from . import settings
 from .client import PancakeClient
 from .errors import PancakeSettingsError
 from .filters import make_filters
-from .resources.conversations import conversations, now
+from .resources.conversations import backfill, conversations, now
 from .resources.messages import messages
 from .windows import Moment, Window, as_utc, span
 
-__all__ = ["PancakeClient", "pancake_source"]
+__all__ = ["PancakeClient", "pancake_backfill", "pancake_source"]
 
 
 def _never() -> bool:
@@ -46,7 +46,7 @@ def pancake_source(
 ) -> Sequence[DltResource]:
     """One page: the resources `conversations` and `messages`, both merged by `id`.
 
-    Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With both it is a
+    Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With `since` it is a
     range load: it reads that span, every thread in it whole, and leaves the cursor alone.
 
     Args:
@@ -56,7 +56,7 @@ def pancake_source(
         requests_per_second: Most calls that start in any second; Pancake documents 5 for each page.
         start_date: Where a first sync begins: a date, or a time with a zone. Default: 30 days back.
         since: Begin of a range, included: a date (midnight UTC), an aware datetime or unix seconds.
-        until: End of a range, excluded.
+        until: End of a range, excluded. Default: now.
         types: Only conversations of these types, for example INBOX.
         tags: Only conversations that carry all of these tag ids.
         post_ids: Only comments on these posts.
@@ -79,13 +79,12 @@ def pancake_source(
         connections=workers,
     )
     ranged = since is not None or until is not None
-    filters = make_filters(types, tags, post_ids, unread_first, order_by, ranged)
     whole = _span(client, since, until, start_date)
     listing = conversations(
         client,
         start=whole.since,
         until=whole.until,
-        filters=filters,
+        filters=make_filters(types, tags, post_ids, unread_first, order_by, ranged),
         ranged=ranged,
         lag_s=lag_s,
         stop=stop,
@@ -97,6 +96,77 @@ def pancake_source(
         lag_s=lag_s,
         workers=workers,
         whole=ranged,
+        repair=True,
+        stop=stop,
+    )
+    return listing, threads
+
+
+@dlt.source(name="pancake", max_table_nesting=0)
+def pancake_backfill(
+    page_id: str = dlt.config.value,
+    page_access_token: str = dlt.secrets.value,
+    base_url: str = settings.BASE_URL,
+    requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    since: Moment = dlt.config.value,
+    until: Moment | None = None,
+    with_messages: bool = True,
+    newest_first: bool = True,
+    workers: int = settings.WORKERS,
+    *,
+    client: PancakeClient | None = None,
+    repair: bool = True,
+    stop: Callable[[], bool] = _never,
+) -> Sequence[DltResource]:
+    """The next window of a span: each run loads one and records it, until the span is done.
+
+    Which windows are done is kept in the state of the pipeline under `since` and `until` as they are given,
+    so that the same call goes on where it stood. The cursor of a sync is left alone. Whether the span is
+    done, the metrics of `conversations` say under `finished`.
+
+    Args:
+        page_id: See `pancake_source`.
+        page_access_token: See `pancake_source`.
+        base_url: See `pancake_source`.
+        requests_per_second: See `pancake_source`.
+        since: Begin of the span, included: a date (midnight UTC), an aware datetime or unix seconds.
+        until: End of the span, excluded. Default: now.
+        with_messages: Read every thread whole. Without, only the conversations are read again: the cheap way
+            to see what does not move `updated_at`, such as tags, assignees and read marks.
+        newest_first: Whether the newest window is loaded first.
+        workers: See `pancake_source`.
+        client: See `pancake_source`.
+        repair: Read also the threads that earlier runs left over.
+        stop: Asked between threads; True leaves the others for the next run.
+
+    Raises:
+        PancakeSettingsError: An argument is missing or makes no sense; before any call.
+    """
+    client = client or PancakeClient(
+        page_id,
+        page_access_token,
+        base_url=base_url,
+        requests_per_second=requests_per_second,
+        connections=workers,
+    )
+    whole = _span(client, since, until, None)
+    listing = backfill(
+        client,
+        whole=whole,
+        filters=make_filters(None, None, None, False, "updated_at", True),
+        newest_first=newest_first,
+        entry=f"{client.page_id} {since}..{'' if until is None else until}",
+    )
+    if not with_messages:
+        return (listing,)
+    threads = messages(
+        listing,
+        client,
+        tail_s=0,
+        lag_s=0,
+        workers=workers,
+        whole=True,
+        repair=repair,
         stop=stop,
     )
     return listing, threads

@@ -380,10 +380,10 @@ class _ThreadWalk:
             self._end.was_not_last()
         self._checking = None
         self._restarted = False
-        self._stalled = 0
         self._known.update(fresh)
         self._note_ends(fresh)
         first = self.count == 0
+        self._stalled = self._stalled if first else 0
         self._end.note_size(len(rows), first=first)
         if self._is_short(rows, first=first):
             counted_more = self._message_count > len(self._known)

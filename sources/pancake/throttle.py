@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import ceil
 from typing import Protocol, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
@@ -106,4 +107,4 @@ class Throttle:
         self._bucket.rates = [self._rate()]
 
     def _rate(self) -> Rate:
-        return Rate(1, max(1, round(self._interval_ms)))
+        return Rate(1, ceil(self._interval_ms))

@@ -119,10 +119,12 @@ def unix_ceil(moment: datetime) -> int:
     return ceil(moment.timestamp())
 
 
-def first_window(whole: Window, length_s: float) -> Window:
+def first_window(whole: Window, length_s: float, *, newest_first: bool = False) -> Window:
     """Return the slice of `whole` to read next, at most `length_s` seconds long."""
     if whole.length_s <= length_s:
         return whole
+    if newest_first:
+        return Window(whole.until - timedelta(seconds=length_s), whole.until)
     return Window(whole.since, whole.since + timedelta(seconds=length_s))
 
 
@@ -138,6 +140,7 @@ def next_length(length_s: float, rows: int) -> float:
     return max(settings.WINDOW_MIN_S, min(grown, settings.WINDOW_MAX_S))
 
 
-def shorter(window: Window) -> Window:
-    """Return the first quarter of a window that held too much."""
-    return first_window(window, max(settings.WINDOW_MIN_S, window.length_s / 4))
+def shorter(window: Window, *, newest_first: bool = False) -> Window:
+    """Return the quarter to read first of a window that held too much."""
+    length_s = max(settings.WINDOW_MIN_S, window.length_s / 4)
+    return first_window(window, length_s, newest_first=newest_first)

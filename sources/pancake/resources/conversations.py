@@ -2,7 +2,7 @@
 
 # No postponed annotations here: dlt looks at the one of `updated_at` to find the cursor.
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from math import ceil
 from typing import Any
@@ -54,15 +54,40 @@ def conversations(
             "updated_at", lag=lag_s, on_cursor_value_missing="include", allow_external_schedulers=False
         )
     )
-    resource = dlt.resource(
-        _conversations,
+    return _resource(_conversations, name)(client, start, until, filters, stop, updated_at=cursor)
+
+
+def backfill(
+    client: PancakeClient,
+    *,
+    whole: Window,
+    filters: Filters,
+    newest_first: bool,
+    entry: str,
+    name: str = CONVERSATIONS.name,
+) -> DltResource:
+    """One row per conversation of the next window of a span; which one that is, is kept in the state.
+
+    Args:
+        client: Reads the page.
+        whole: The span.
+        filters: Which conversations to list.
+        newest_first: Whether the newest window is read first.
+        entry: Name of the span in the state.
+        name: Name of the resource; the table is always `conversations`.
+    """
+    return _resource(_backfill, name)(client, whole, filters, entry, newest_first)
+
+
+def _resource(generator: Callable[..., Iterator[Any]], name: str) -> Callable[..., DltResource]:
+    return dlt.resource(
+        generator,
         name=name,
         table_name=CONVERSATIONS.name,
         primary_key=CONVERSATIONS.key,
         write_disposition="merge",
         columns=CONVERSATIONS.hints(),
     )
-    return resource(client, start, until, filters, stop, updated_at=cursor)
 
 
 def _conversations(
@@ -103,51 +128,86 @@ def windows_of_rows(
         metrics: Receives counts: `windows`, `conversations_listed`, `list_calls`, `list_calls_minimum`, and
             `finished`, whether the end of the span was reached.
     """
-    end = EndOfList(**state.get("end_of_list", {}))
-    length_s = state.get("window_s", settings.WINDOW_FIRST_S)
+    reader = _WindowReader(client, filters, state, metrics)
     rest = whole
-    metrics.update(windows=0, conversations_listed=0, list_calls=0, list_calls_minimum=0, finished=False)
     while rest.since < rest.until:
         if stop():
             return
-        window = first_window(rest, length_s)
-        walk = _walk(client, window, filters, end, metrics)
-        while not walk.complete:
-            window = shorter(window)
-            walk = _walk(client, window, filters, end, metrics)
-        if window.length_s >= length_s or len(walk.rows) > settings.WINDOW_TARGET_ROWS:
-            length_s = next_length(window.length_s, len(walk.rows))
-        metrics["windows"] += 1
-        metrics["conversations_listed"] += len(walk.rows)
-        metrics["list_calls_minimum"] += 1 + ceil(len(walk.rows) / settings.CONVERSATIONS_PER_BATCH)
-        metrics.update(client.tally.as_metrics())
-        state.update(end_of_list=asdict(end), window_s=length_s)
-        rows = [
-            shape(listed.row, CONVERSATIONS, client.page_id, listed.sent_at)
-            for listed in walk.ascending()
-            if filters.keeps(listed.row)
-        ]
+        window, rows = reader.read(rest)
         if rows:
             yield rows
         rest = Window(window.until, rest.until)
     metrics["finished"] = True
 
 
-def _walk(
-    client: PancakeClient, window: Window, filters: Filters, end: EndOfList, metrics: dict[str, Any]
-) -> Walk:
-    def fetch(params: dict[str, str | int]) -> Batch:
-        metrics["list_calls"] += 1
-        return client.get(endpoints.CONVERSATIONS, {**filters.params(), **params})
+def _backfill(
+    client: PancakeClient, whole: Window, filters: Filters, entry: str, newest_first: bool
+) -> Iterator[Any]:
+    """Yield one window of a span, the next one that is left, and record it in the source's state."""
+    yield guarded(CONVERSATIONS)
+    state = dlt.current.source_state().setdefault("backfills", {}).setdefault(entry, {})
+    left = {name: datetime.fromisoformat(state[name]) for name in ("since", "until") if name in state}
+    rest = replace(whole, **left)
+    metrics = dlt.current.resource_metrics()
+    reader = _WindowReader(client, filters, state, metrics)
+    window, rows = reader.read(rest, newest_first=newest_first)
+    if rows:
+        yield rows
+    rest = replace(rest, until=window.since) if newest_first else replace(rest, since=window.until)
+    state.update(since=rest.since.isoformat(), until=rest.until.isoformat())
+    metrics.update(finished=rest.since >= rest.until, read_s=window.length_s, left_s=rest.length_s)
+    if metrics["finished"]:
+        dlt.current.source_state()["backfills"].pop(entry)
 
-    return walk_window(
-        fetch,
-        window,
-        order_by=filters.order_by,
-        end=end,
-        max_rows=settings.WINDOW_MAX_ROWS if window.length_s > settings.WINDOW_MIN_S else None,
-        ordered=not filters.unread_first,
-    )
+
+class _WindowReader:
+    """Reads window after window, as long as suits what they hold, and keeps what it learns in `state`."""
+
+    def __init__(
+        self, client: PancakeClient, filters: Filters, state: dict[str, Any], metrics: dict[str, Any]
+    ) -> None:
+        self._client = client
+        self._filters = filters
+        self._state = state
+        self._metrics = metrics
+        self._end = EndOfList(**state.get("end_of_list", {}))
+        self._length_s = state.get("window_s", settings.WINDOW_FIRST_S)
+        metrics.update(windows=0, conversations_listed=0, list_calls=0, list_calls_minimum=0, finished=False)
+
+    def read(self, rest: Window, *, newest_first: bool = False) -> tuple[Window, list[Row]]:
+        """Return the next window of `rest` and its rows, in ascending order."""
+        window = first_window(rest, self._length_s, newest_first=newest_first)
+        walk = self._walk(window)
+        while not walk.complete:
+            window = shorter(window, newest_first=newest_first)
+            walk = self._walk(window)
+        if window.length_s >= self._length_s or len(walk.rows) > settings.WINDOW_TARGET_ROWS:
+            self._length_s = next_length(window.length_s, len(walk.rows))
+        self._metrics["windows"] += 1
+        self._metrics["conversations_listed"] += len(walk.rows)
+        self._metrics["list_calls_minimum"] += 1 + ceil(len(walk.rows) / settings.CONVERSATIONS_PER_BATCH)
+        self._metrics.update(self._client.tally.as_metrics())
+        self._state.update(end_of_list=asdict(self._end), window_s=self._length_s)
+        rows = [
+            shape(listed.row, CONVERSATIONS, self._client.page_id, listed.sent_at)
+            for listed in walk.ascending()
+            if self._filters.keeps(listed.row)
+        ]
+        return window, rows
+
+    def _walk(self, window: Window) -> Walk:
+        def fetch(params: dict[str, str | int]) -> Batch:
+            self._metrics["list_calls"] += 1
+            return self._client.get(endpoints.CONVERSATIONS, {**self._filters.params(), **params})
+
+        return walk_window(
+            fetch,
+            window,
+            order_by=self._filters.order_by,
+            end=self._end,
+            max_rows=settings.WINDOW_MAX_ROWS if window.length_s > settings.WINDOW_MIN_S else None,
+            ordered=not self._filters.unread_first,
+        )
 
 
 def _check_filters(filters: Filters, state: dict[str, Any], *, resumes: bool) -> None:

@@ -43,10 +43,11 @@ def messages(
     lag_s: float,
     workers: int,
     whole: bool,
+    repair: bool,
     stop: Stop,
     name: str = MESSAGES.name,
 ) -> DltResource:
-    """One row per message of every conversation that `parent` lists, and of those left over from before.
+    """One row per message of every conversation that `parent` lists, and of threads left over from before.
 
     Beside them it writes the ledger `conversation_coverage`, in the same load.
 
@@ -58,6 +59,7 @@ def messages(
             unchanged thread is read again, in seconds: another message with the stamp of its mark may hide.
         workers: Threads read side by side.
         whole: Read every thread to its end, whatever is known of it.
+        repair: Read also the threads that earlier runs left over.
         stop: Asked between threads; True leaves the others for the next run.
         name: Name of the resource; the tables are always `messages` and `conversation_coverage`.
     """
@@ -70,7 +72,7 @@ def messages(
         write_disposition="merge",
         columns=MESSAGES.hints(),
     )
-    return resource(client, Reader(client, tail_s, lag_s, workers, whole, stop))
+    return resource(client, Reader(client, tail_s, lag_s, workers, whole, stop, repair=repair))
 
 
 def _messages(batch: list[Row], client: PancakeClient, reader: Reader) -> Iterator[Any]:
@@ -109,6 +111,7 @@ class Reader:
         workers: See `messages`.
         whole: See `messages`.
         stop: See `messages`.
+        repair: See `messages`.
     """
 
     def __init__(
@@ -119,6 +122,8 @@ class Reader:
         workers: int,
         whole: bool,
         stop: Stop,
+        *,
+        repair: bool = True,
     ) -> None:
         self.metrics: dict[str, Any] = {}
         self.opened = False
@@ -128,6 +133,7 @@ class Reader:
         self._workers = workers
         self._whole = whole
         self._stop = stop
+        self._repairs = repair
         self._end = EndOfList()
         self._newest_mark: datetime | None = None
         self._repaired: dict[str, Coverage] = {}
@@ -155,7 +161,8 @@ class Reader:
             )
         )
         self._newest_mark = ledger.newest_message_at()
-        return self._repair(ledger.due(unverified=self._end.uneven), state)
+        due = ledger.due(unverified=self._end.uneven) if self._repairs else []
+        return self._repair(due, state)
 
     def _repair(self, due: Sequence[Coverage], state: dict[str, Any]) -> Iterator[Part]:
         for table, rows in self._visit_all([self._again(known) for known in due]):

@@ -1,0 +1,286 @@
+"""The command `pancake` as a user runs it: a process of its own, over real HTTP, into DuckDB."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time as wall
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dlt
+import pytest
+
+from tests.fake_pancake import FakePage, FakePancake, FakeServer, Fault
+from tests.support import assert_complete, table
+
+REPOSITORY = Path(__file__).parents[2]
+RATE = 100
+"""Calls per second in these tests; the simulator sets no limit."""
+
+
+@pytest.fixture
+def page() -> FakePage:
+    """A page of two weeks, in real time."""
+    found = FakePage()
+    found.populate(days=14, conversations=60)
+    return found
+
+
+@pytest.fixture
+def pancake(page: FakePage) -> FakePancake:
+    """A Pancake in real time."""
+    return FakePancake([page])
+
+
+@pytest.fixture
+def server(pancake: FakePancake) -> Iterator[FakeServer]:
+    """The same over HTTP."""
+    with FakeServer(pancake) as running:
+        yield running
+
+
+class Cli:
+    """Runs the command with the settings of one page."""
+
+    def __init__(self, page: FakePage, url: str, folder: Path) -> None:
+        self.folder = folder
+        self.settings = {
+            "SOURCES__PANCAKE__BASE_URL": url,
+            "SOURCES__PANCAKE__PAGE_ID": page.page_id,
+            "SOURCES__PANCAKE__PAGE_ACCESS_TOKEN": page.token,
+            "SOURCES__PANCAKE__REQUESTS_PER_SECOND": str(RATE),
+            "DESTINATION__WAREHOUSE__CREDENTIALS": str(folder / "warehouse.duckdb"),
+            "RUNTIME__LOG_LEVEL": "ERROR",
+            "COLUMNS": "200",
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **self.settings},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def start_and_kill(self, condition: Callable[[], bool], *arguments: str) -> None:
+        """Start the command and kill it, without a chance to clean up, when the condition holds."""
+        process = self.start(*arguments)
+        wait_until(lambda: condition() or process.poll() is not None)
+        process.kill()
+        process.communicate(timeout=60)
+
+    def warehouse(self, pipeline_name: str = "pancake") -> dlt.Pipeline:
+        pipeline: dlt.Pipeline = dlt.attach(
+            pipeline_name,
+            destination=dlt.destinations.duckdb(str(self.folder / "warehouse.duckdb")),
+            dataset_name="pancake",
+        )
+        return pipeline
+
+
+@pytest.fixture
+def pancake_command(page: FakePage, server: FakeServer, tmp_path: Path) -> Cli:
+    """The command, set up for the page."""
+    return Cli(page, server.url, tmp_path)
+
+
+def test_a_sync_loads_the_page_and_reports_what_it_did(pancake_command: Cli, page: FakePage) -> None:
+    code, out, _ = pancake_command("sync")
+    assert code == 0
+    assert "60 new, 0 changed" in out
+    assert "60 complete, 0 left, 0 failed" in out
+    assert "everything is read" in out
+    assert_complete(pancake_command.warehouse(), page)
+    code, out, _ = pancake_command("sync")
+    assert code == 0
+    assert "0 new, 0 changed" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("SOURCES__PANCAKE__PAGE_ID", "SOURCES__PANCAKE__PAGE_ID in the environment"),
+        ("SOURCES__PANCAKE__PAGE_ACCESS_TOKEN", "Settings > Tools"),
+    ],
+)
+def test_a_missing_setting_ends_with_code_2_and_says_where_to_put_it(
+    pancake_command: Cli, pancake: FakePancake, name: str, advice: str
+) -> None:
+    del pancake_command.settings[name]
+    code, _, err = pancake_command("sync")
+    assert (code, pancake.count()) == (2, 0)
+    assert advice in err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"SOURCES__PANCAKE__START_DATE": "1772700269000"},
+        {"SOURCES__PANCAKE__START_DATE": "2026-01-01T00:00:00"},
+        {"SOURCES__PANCAKE__BASE_URL": "pages.fm"},
+        {"SOURCES__PANCAKE__REQUESTS_PER_SECOND": "0"},
+        {"DESTINATION__WAREHOUSE__DESTINATION_TYPE": "duckbd"},
+    ],
+    ids=["milliseconds", "naive", "address", "rate", "destination"],
+)
+def test_a_wrong_setting_ends_with_code_2_before_any_call(
+    pancake_command: Cli, pancake: FakePancake, setting: dict[str, str]
+) -> None:
+    pancake_command.settings.update(setting)
+    code, _, err = pancake_command("sync")
+    assert (code, pancake.count()) == (2, 0)
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+
+
+def test_an_unknown_option_ends_with_code_2(pancake_command: Cli) -> None:
+    assert pancake_command("sync", "--fast")[0] == 2
+    assert pancake_command("backfill")[0] == 2
+
+
+def test_a_wrong_token_ends_at_the_first_call_with_code_1(pancake_command: Cli, pancake: FakePancake) -> None:
+    pancake_command.settings["SOURCES__PANCAKE__PAGE_ACCESS_TOKEN"] = "some-other-token"
+    code, out, err = pancake_command("sync")
+    assert (code, pancake.count()) == (1, 1)
+    assert "Settings > Tools" in err
+    assert "some-other-token" not in out + err
+
+
+def test_a_failing_thread_gives_code_3_and_is_repaired_by_the_next_run(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    broken = list(page.conversations)[3]
+    pancake.fail(Fault("status", endpoint="messages", conversation_id=broken, status=404, times=None))
+    code, out, _ = pancake_command("sync")
+    assert code == 3
+    assert "59 complete, 0 left, 1 failed" in out
+    coverage = table(pancake_command.warehouse(), "conversation_coverage", "conversation_id")[broken]
+    assert (coverage["status"], coverage["attempts"]) == ("failed", 1)
+    assert coverage["last_error"] == "PancakeRequestError"
+    pancake.faults.clear()
+    assert pancake_command("sync")[0] == 0
+    assert_complete(pancake_command.warehouse(), page)
+
+
+def test_many_threads_failing_in_a_row_stop_the_run_with_code_1(
+    pancake_command: Cli, pancake: FakePancake
+) -> None:
+    pancake.fail(Fault("html", endpoint="messages", times=None))
+    code, _, err = pancake_command("sync")
+    assert code == 1
+    assert "one after the other" in err
+    assert pancake.count("messages") < 40
+
+
+def test_short_runs_end_with_code_4_and_reach_the_end_together(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = "15"
+    codes: list[int] = []
+    while not codes or codes[-1] == 4:
+        codes.append(pancake_command("sync", "--max-minutes", "0.04")[0])
+    assert len(codes) > 1
+    assert codes[-1] == 0
+    assert_complete(pancake_command.warehouse(), page)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    ends = wall.monotonic() + 60
+    while not condition():
+        assert wall.monotonic() < ends
+        wall.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupt_ends_at_a_safe_point_and_keeps_what_was_read(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake, number: signal.Signals
+) -> None:
+    pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = "20"
+    process = pancake_command.start("sync")
+    wait_until(lambda: pancake.count("messages") >= 10)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "safe point" in err
+    read = len(table(pancake_command.warehouse(), "messages"))
+    assert read > 0
+    pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = str(RATE)
+    assert pancake_command("sync")[0] == 0
+    assert_complete(pancake_command.warehouse(), page)
+
+
+def test_a_second_interrupt_ends_at_once(pancake_command: Cli, pancake: FakePancake) -> None:
+    pancake.latency_s = 5.0
+    process = pancake_command.start("sync")
+    wait_until(lambda: pancake.count() >= 1)
+    began = wall.monotonic()
+    process.send_signal(signal.SIGTERM)
+    wall.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert wall.monotonic() - began < 4
+
+
+def test_a_killed_run_loses_nothing_and_repeats_little(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake, tmp_path: Path
+) -> None:
+    page.populate(days=14, conversations=500)
+    clean = Cli(page, pancake_command.settings["SOURCES__PANCAKE__BASE_URL"], tmp_path / "clean")
+    clean.folder.mkdir()
+    clean.settings.update(DLT_DATA_DIR=str(clean.folder), SOURCES__PANCAKE__REQUESTS_PER_SECOND="1000")
+    assert clean("sync")[0] == 0
+    needed = pancake.count()
+    pancake.clear_calls()
+
+    load_every_s, kills, chance = 0.6, 20, random.Random(20)
+    arguments = ("sync", "--load-every", str(load_every_s / 60))
+    for _ in range(kills):
+        kill_at = pancake.count() + chance.randrange(int(2 * RATE * load_every_s))
+        pancake_command.start_and_kill(lambda at=kill_at: pancake.count() >= at, *arguments)  # type: ignore[misc]
+    assert pancake_command(*arguments)[0] == 0
+    assert_complete(pancake_command.warehouse(), page)
+    one_checkpoint = RATE * load_every_s + 20
+    assert pancake.count() <= needed + (kills + 1) * one_checkpoint
+
+
+def test_a_backfill_that_was_cut_goes_on_where_it_stood(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    arguments = ("backfill", "--since", f"{min(c.updated_at for c in page.conversations.values()):%Y-%m-%d}")
+    pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = "15"
+    code, _, _ = pancake_command(*arguments, "--max-minutes", "0.05")
+    assert code == 4
+    pancake.clear_calls()
+    pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = str(RATE)
+    code, _, err = pancake_command(*arguments)
+    assert code == 0
+    assert "% done, about" in err
+    threads = [call.conversation_id for call in pancake.calls if call.endpoint == "messages"]
+    assert set(threads) < page.conversations.keys()
+    assert_complete(pancake_command.warehouse("pancake_backfill"), page)
+
+
+def test_a_refresh_without_messages_sees_what_moves_no_stamp(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    assert pancake_command("sync")[0] == 0
+    key = next(iter(page.conversations))
+    page.set_tags(key, [7, None, 9])
+    pancake.clear_calls()
+    assert pancake_command("backfill", "--last-days", "20", "--no-messages")[0] == 0
+    assert pancake.count("messages") == 0
+    tags = table(pancake_command.warehouse(), "conversations")[key]["tags"]
+    assert [tag and tag["id"] for tag in tags] == [7, None, 9]
