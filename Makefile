@@ -16,6 +16,11 @@ setup: .venv/.ready  ## install the locked packages and the `pancake` command in
 	$(UV) sync --frozen --all-extras --python $(PYTHON)
 	@touch $@
 
+.venv-bigquery/.ready: tests/bigquery_emulator/uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-bigquery \
+		$(UV) sync --frozen --project tests/bigquery_emulator --python $(PYTHON)
+	@touch $@
+
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -23,7 +28,7 @@ setup: .venv/.ready  ## install the locked packages and the `pancake` command in
 demo: setup  ## two loads from a simulated Pancake into demo.duckdb
 	.venv/bin/python -m pipelines.demo
 
-test: setup  ## every test
+test: setup .venv-bigquery/.ready  ## every test
 	.venv/bin/python -m pytest
 
 lint: setup  ## style and types
@@ -37,4 +42,4 @@ format: setup  ## rewrite the code in the house style
 	.venv/bin/ruff format .
 
 clean:  ## remove everything that make brought
-	rm -rf .venv .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.duckdb
+	rm -rf .venv .venv-bigquery .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.duckdb

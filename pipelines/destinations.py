@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import dlt
 from dlt.common.destination import AnyDestination, Destination, TLoaderFileFormat
+from dlt.destinations.adapters import bigquery_adapter
+from dlt.extract import DltSource
+
+from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES
 
 WAREHOUSE = "warehouse"
 DEFAULT_TYPE = "duckdb"
@@ -40,6 +44,51 @@ def warehouse(pipeline_name: str, dataset_name: str) -> AnyDestination:
     return found
 
 
-def load_options(destination: AnyDestination) -> LoadOptions:
-    """Return what `pipeline.run` should be given for this type of destination."""
-    return _LOAD_OPTIONS.get(destination.destination_type.rsplit(".", 1)[-1], {})
+def load(pipeline: dlt.Pipeline, source: Any) -> None:
+    """Run a pipeline the way that suits its destination.
+
+    Args:
+        pipeline: Into the warehouse.
+        source: A source or resource; clustered and partitioned where the destination does so.
+    """
+    assert pipeline.destination is not None  # noqa: S101  # it is made with one
+    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    if kind == "bigquery":
+        _cluster(source)
+    pipeline.run(source, **_LOAD_OPTIONS.get(kind, {}))
+    if kind == "postgres":
+        _create_indexes(pipeline)
+
+
+def _cluster(source: Any) -> None:
+    """Lay out BigQuery tables so that a page, a conversation and a day are found without a full scan."""
+    for resource in source.resources.values() if isinstance(source, DltSource) else [source]:
+        if resource.table_name == CONVERSATIONS.name:
+            bigquery_adapter(resource, cluster=["page_id", "id"])
+        elif resource.table_name == MESSAGES.name:
+            bigquery_adapter(resource, cluster=["page_id", "conversation_id"], partition="inserted_at")
+
+
+_INDEXES = (
+    (CONVERSATIONS, "id"),
+    (CONVERSATIONS, "page_id", "updated_at"),
+    (MESSAGES, "id"),
+    (MESSAGES, "conversation_id", "inserted_at"),
+    (COVERAGE, "conversation_id"),
+    (COVERAGE, "page_id", "status"),
+)
+"""For PostgreSQL: the merge keys, and what people look for."""
+
+
+def _create_indexes(pipeline: dlt.Pipeline) -> None:
+    """Create what is missing of the indexes, without locking the tables against readers or writers."""
+    loaded = pipeline.default_schema.data_table_names()
+    with pipeline.sql_client() as client:
+        for table, *columns in _INDEXES:
+            if table.name in loaded:
+                name = client.escape_column_name("_".join((table.name, *columns, "idx")))
+                keys = ", ".join(map(client.escape_column_name, columns))
+                client.execute_sql(
+                    f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name}"
+                    f" ON {client.make_qualified_table_name(table.name)} ({keys})"
+                )

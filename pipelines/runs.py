@@ -131,7 +131,7 @@ def run(
     while True:
         piece = _Piece(load_every_s)
         stop = partial(_either, is_over, piece.is_over)
-        _load(pipeline, make_source(stop=stop, first=outcome.loads == 0))
+        destinations.load(pipeline, make_source(stop=stop, first=outcome.loads == 0))
         outcome.loads += 1
         outcome.finished = _add_metrics(outcome, pipeline)
         outcome.seconds = time.monotonic() - began
@@ -157,12 +157,6 @@ class _Piece:
 
 def _either(*conditions: Callable[[], bool]) -> bool:
     return any(condition() for condition in conditions)
-
-
-def _load(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    destination = pipeline.destination
-    assert destination is not None  # noqa: S101
-    pipeline.run(source, **destinations.load_options(destination))
 
 
 def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:

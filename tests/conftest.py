@@ -12,6 +12,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 
 from sources.pancake import PancakeClient
+from tests import warehouses
 from tests.fake_pancake import FakeAdapter, FakePage, FakePancake, FakeTime
 
 MakePipeline = Callable[..., dlt.Pipeline]
@@ -31,6 +32,36 @@ def place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     context = Container()[PipelineContext]
     if context.is_active():
         context.deactivate()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server, by its connection string."""
+    with warehouses.postgres() as location:
+        yield location
+
+
+@pytest.fixture(scope="session")
+def bigquery() -> Iterator[str]:
+    """A BigQuery emulator, by its address."""
+    with warehouses.bigquery() as location:
+        yield location
+
+
+@pytest.fixture(params=["duckdb", "postgres", "bigquery"])
+def warehouse(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> warehouses.Warehouse:
+    """An empty dataset of each kind of warehouse."""
+    kind: str = request.param
+    if kind == "duckdb":
+        return warehouses.Warehouse(kind, str(tmp_path / "warehouse.duckdb"))
+    location: str = request.getfixturevalue(kind)
+    if kind == "bigquery":
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", location)
+        monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")  # the emulator reads plain files only
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+    return warehouses.Warehouse(kind, location)
 
 
 @pytest.fixture

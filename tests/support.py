@@ -19,9 +19,11 @@ OURS = ("synced_at", "sender_id", "sender_name", "_dlt_id", "_dlt_load_id")
 
 def table(pipeline: dlt.Pipeline, name: str, key: str = "id") -> dict[str, Row]:
     """Return a table's rows by key, JSON decoded."""
-    with pipeline.sql_client() as client, client.execute_query(f"SELECT * FROM {name}") as cursor:
-        names = [column[0] for column in cursor.description]
-        rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    with pipeline.sql_client() as client:
+        query = f"SELECT * FROM {client.make_qualified_table_name(name)}"
+        with client.execute_query(query) as cursor:
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     json_columns = {
         column["name"]
         for column in pipeline.default_schema.tables[name]["columns"].values()

@@ -61,6 +61,7 @@ class Conversation:
         messages: oldest first.
         assignees: names of staff.
         deleted: set once it is gone from the page.
+        drift: fields that lie over the row as sent, as if the API had changed.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Conversation:
     assignees: list[str] = field(default_factory=list)
     assignee_changes: list[AssigneeChange] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    drift: Row = field(default_factory=dict)
 
     def message(self, message_id: str) -> Message:
         """The message with this id."""

@@ -71,9 +71,8 @@ def _second(at: datetime) -> str:
 
 def conversation_row(page: FakePage, conversation: Conversation) -> Row:
     """One conversation as the page's dialect writes it."""
-    if page.dialect.row_shape == "article":
-        return _article_conversation(page, conversation)
-    return _live_conversation(page, conversation)
+    write = _article_conversation if page.dialect.row_shape == "article" else _live_conversation
+    return {**write(page, conversation), **conversation.drift}
 
 
 def message_rows(page: FakePage, conversation: Conversation, messages: Iterable[Message]) -> list[Row]:

@@ -1,0 +1,51 @@
+"""Writes docs/tables.md, the data dictionary, from the declared tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sources.pancake.schema import TABLES, Table
+
+TARGET = Path(__file__).parents[1] / "docs/tables.md"
+TYPES = {
+    "text": ("VARCHAR", "varchar", "STRING"),
+    "bigint": ("BIGINT", "bigint", "INT64"),
+    "bool": ("BOOLEAN", "boolean", "BOOL"),
+    "timestamp": ("TIMESTAMPTZ", "timestamptz", "TIMESTAMP"),
+    "json": ("JSON", "jsonb", "JSON"),
+}
+HEADER = """# Tables
+
+Every table exists with all of its columns after the first run, also of an empty page. Stamps are UTC. Ids are
+text. A nested value is one JSON column; a field that the API sends and that has no column, or a value that
+does not fit its column, is found under its name in `extra`. dlt adds `_dlt_load_id` and `_dlt_id`.
+
+This page is written by `python -m pipelines.tables`.
+
+| Type | DuckDB | PostgreSQL | BigQuery |
+|---|---|---|---|
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    types = "".join(f"| {name} | {' | '.join(found)} |\n" for name, found in TYPES.items())
+    return HEADER + types + "".join(map(_section, TABLES))
+
+
+def _section(table: Table) -> str:
+    lines = [
+        f"\n## {table.name}\n",
+        f"{table.description} Merged by `{table.key}`; of two versions the one with the later"
+        f" {', then '.join(f'`{name}`' for name in table.version)} stays.\n",
+        "| Column | Type | Holds |",
+        "|---|---|---|",
+        *(f"| `{column.name}` | {column.data_type} | {column.description} |" for column in table.columns),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")
+    sys.stdout.write(f"{TARGET.name} written\n")

@@ -1,0 +1,14 @@
+"""The data dictionary is what the code declares."""
+
+from __future__ import annotations
+
+from pipelines import tables
+from sources.pancake.schema import TABLES
+
+
+def test_the_data_dictionary_is_current() -> None:
+    assert tables.TARGET.read_text(encoding="utf-8") == tables.render()
+
+
+def test_every_type_in_use_is_explained() -> None:
+    assert {column.data_type for table in TABLES for column in table.columns} == tables.TYPES.keys()
