@@ -13,6 +13,18 @@ from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES
 
 WAREHOUSE = "warehouse"
 DEFAULT_TYPE = "duckdb"
+WHERE_TO_SET = (
+    "The warehouse is set as `destination_type` and `credentials` under [destination.warehouse] in"
+    " .dlt/config.toml and .dlt/secrets.toml, or as DESTINATION__WAREHOUSE__DESTINATION_TYPE and"
+    " DESTINATION__WAREHOUSE__CREDENTIALS in the environment."
+)
+WHAT_TO_CHECK = (
+    "Check that it runs, that it lets this user create schemas and tables, and that there is space."
+    f" {WHERE_TO_SET} What was read is kept: the next run loads it first."
+)
+WHAT_TO_INSTALL = (
+    'For PostgreSQL and BigQuery: pip install "dlt-pancake[postgres]" or "dlt-pancake[bigquery]".'
+)
 
 
 class LoadOptions(TypedDict, total=False):

@@ -17,7 +17,9 @@ from dlt.common.configuration.exceptions import (
     ConfigurationException,
 )
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 from dlt.extract import DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
 from sources.pancake.errors import PancakeError, PancakeSettingsError
@@ -31,8 +33,6 @@ _MISSING = {
     " [sources.pancake] in .dlt/secrets.toml.",
 }
 _OF_THE_CLIENT = ("retries", "rate_limited")
-
-_WRONG_SETTINGS = (PancakeSettingsError, ConfigurationException, UnknownDestinationModule)
 
 
 class MakeSource(Protocol):
@@ -197,16 +197,26 @@ def _newest_updated_at(pipeline: dlt.Pipeline) -> datetime | None:
 
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """Return how a command should end on an error, and what to tell the user."""
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    if isinstance(root, _WRONG_SETTINGS):
-        return ExitCode.WRONG_SETTINGS, _advice(root)
-    return ExitCode.FAILED, str(root) if isinstance(root, PancakeError) else str(error)
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    for cause in chain:
+        if isinstance(cause, PancakeError):
+            wrong = isinstance(cause, PancakeSettingsError)
+            return ExitCode.WRONG_SETTINGS if wrong else ExitCode.FAILED, str(cause)
+        if isinstance(cause, ConfigFieldMissingException):
+            return ExitCode.WRONG_SETTINGS, _what_is_missing(cause)
+        if isinstance(cause, MissingDependencyException):
+            return ExitCode.WRONG_SETTINGS, f"{cause} {destinations.WHAT_TO_INSTALL}"
+        if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):
+            return ExitCode.WRONG_SETTINGS, f"{cause}\n{destinations.WHERE_TO_SET}"
+    if isinstance(error, PipelineStepFailed) and error.step in ("sync", "load"):
+        return ExitCode.FAILED, f"The warehouse: {chain[-1]}\n{destinations.WHAT_TO_CHECK}"
+    return ExitCode.FAILED, str(error)
 
 
-def _advice(error: BaseException) -> str:
-    if isinstance(error, ConfigFieldMissingException):
-        advice = [text for name, text in _MISSING.items() if name in error.traces]
-        return "\n".join(advice) or str(error)
-    return str(error)
+def _what_is_missing(error: ConfigFieldMissingException) -> str:
+    advice = [text for name, text in _MISSING.items() if name in error.traces]
+    if not advice:
+        advice = [f"{error.spec_name} lacks {', '.join(error.traces)}. {destinations.WHERE_TO_SET}"]
+    return "\n".join(advice)

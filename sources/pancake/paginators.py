@@ -60,9 +60,14 @@ class EndOfList:
         """Tell whether a batch is smaller than batches of its place in a list can be."""
         return rows < max(at_least, self.full_first if first else self.full_later)
 
+    @property
+    def trusts(self) -> bool:
+        """Whether the next short batch is taken for the last one."""
+        return self.even and self.trusted < settings.END_CHECK_EVERY
+
     def trust(self) -> bool:
         """Decide on a short batch: True takes it for the last one, False asks for one more."""
-        if not self.even or self.trusted >= settings.END_CHECK_EVERY:
+        if not self.trusts:
             return False
         self.trusted += 1
         return True
@@ -123,7 +128,8 @@ def walk_window(
 
     The list comes newest first and is continued by the id of its last row. That row may move or vanish
     meanwhile, so nothing that the server answers to it is the end: the walk ends when a call without it, with
-    `until` at the oldest stamp seen, brings nothing new.
+    `until` at the oldest stamp seen, brings nothing new. It must still show the row after which there was
+    nothing, unless it is short itself and short batches of this account are known to be the last.
 
     Args:
         fetch: Asks for one batch; takes query parameters.
@@ -171,6 +177,7 @@ class _WindowWalk:
         self._oldest: datetime | None = None
         self._newest: datetime | None = None
         self._found_new = False  # in the present chain
+        self._nothing_after: str | None = None  # the row to which the last empty batch was the answer
         self._checking: int | None = None  # size of a short batch that may have been the last
         self._stalled = 0
 
@@ -180,7 +187,7 @@ class _WindowWalk:
         self._walk.complete = outcome is _ChainEnd.END
         return self._walk
 
-    def _chain(self) -> _ChainEnd:  # noqa: PLR0911  # one for each way to end
+    def _chain(self) -> _ChainEnd:
         """Make one call without a cursor, and follow it as far as cursors lead."""
         cursor: str | None = None
         used: set[str] = set()
@@ -192,16 +199,14 @@ class _WindowWalk:
             fresh = self._take(batch)
             if self._max_rows is not None and len(self._walk.rows) > self._max_rows:
                 return _ChainEnd.FULL
-            if self._is_before_window(batch):
-                return _ChainEnd.END
+            if self._is_before_window(batch) or self._shows_end(batch):
+                return self._at_end()
             if not batch.rows:
-                return self._at_empty_batch()
+                return self._at_empty_batch(cursor)
             if len(batch.rows) < settings.CONVERSATIONS_PER_BATCH and self._ordered:
-                if fresh:
-                    self._checking = len(batch.rows)
-                    return _ChainEnd.CUT
-                if cursor is None and self._end.trust():
-                    return _ChainEnd.END
+                end = self._at_short_batch(len(batch.rows), fresh > 0, cursor)
+                if end is not None:
+                    return end
             cursor = row_id(batch.rows[-1], _CONVERSATIONS)
             if cursor in used:
                 return _ChainEnd.CUT
@@ -254,9 +259,24 @@ class _WindowWalk:
         stamps = [parse_stamp(row.get(self._order_by)) for row in batch.rows]
         return bool(stamps) and all(stamp and stamp.timestamp() < self._since for stamp in stamps)
 
-    def _at_empty_batch(self) -> _ChainEnd:
-        if self._found_new and self._ordered:
-            return _ChainEnd.CUT
+    def _shows_end(self, batch: Batch) -> bool:
+        """Tell whether the row after which nothing came is still there, and nothing new before it."""
+        ids = (row_id(row, _CONVERSATIONS) for row in batch.rows)
+        return not self._found_new and self._nothing_after is not None and self._nothing_after in ids
+
+    def _at_short_batch(self, rows: int, fresh: bool, cursor: str | None) -> _ChainEnd | None:
+        if fresh:
+            self._checking = rows
+            return _ChainEnd.CUT if self._end.trusts else None
+        return _ChainEnd.END if cursor is None and self._end.trust() else None
+
+    def _at_empty_batch(self, cursor: str | None) -> _ChainEnd:
+        if cursor is None or not self._ordered:
+            return self._at_end()
+        self._nothing_after = cursor
+        return _ChainEnd.CUT
+
+    def _at_end(self) -> _ChainEnd:
         if self._checking is not None:
             self._end.was_last(self._checking)
         return _ChainEnd.END
@@ -335,6 +355,7 @@ class _ThreadWalk:
         self._message_count = message_count or 0
         self._known: set[str] = set()
         self._joined: set[str] = set()  # known, and read without a gap since the walk was last at the top
+        self._deepest: set[str] = set()  # of the batch before, what may have been its last
         self._newest: tuple[datetime, set[str]] | None = None
         self._oldest: tuple[datetime, set[str]] | None = None
         self._overlaps = False  # the next batch must show a joined message
@@ -359,11 +380,12 @@ class _ThreadWalk:
                 self.count -= 1
                 return nothing
         elif self._held is not None:
-            if rows.keys() <= self._known:
+            if rows.keys() <= self._known and not self._deepest.isdisjoint(rows):
                 batch, rows = self._held, _by_id(self._held)
                 self.count += 1
             self._held = None
         self._joined.update(rows)
+        self._deepest = _oldest_of(rows) or self._deepest
         fresh = {key: row for key, row in rows.items() if key not in self._known}
         if fresh:
             self._consume(rows, fresh)
@@ -464,6 +486,13 @@ class _ThreadWalk:
 
 def _by_id(batch: Batch) -> dict[str, Row]:
     return {row_id(row, _MESSAGES): row for row in batch.rows}
+
+
+def _oldest_of(rows: dict[str, Row]) -> set[str]:
+    """Return the ids of the oldest messages, and of those without a stamp."""
+    stamps = {key: _message_stamp(row) for key, row in rows.items()}
+    oldest = min((stamp for stamp in stamps.values() if stamp), default=None)
+    return {key for key, stamp in stamps.items() if stamp is None or stamp == oldest}
 
 
 def _reached(floor: datetime, batch: Batch) -> bool:

@@ -144,6 +144,66 @@ def test_a_wrong_setting_ends_with_code_2_before_any_call(
     assert "Traceback" not in err
 
 
+def test_a_warehouse_that_cannot_be_reached_ends_before_any_call(
+    pancake_command: Cli, pancake: FakePancake
+) -> None:
+    pancake_command.settings.update(
+        DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
+        DESTINATION__WAREHOUSE__CREDENTIALS="postgresql://user:planted-password@127.0.0.1:1/db",
+    )
+    code, _, err = pancake_command("sync")
+    assert (code, pancake.count()) == (1, 0)
+    assert "Connection refused" in err
+    assert "DESTINATION__WAREHOUSE__CREDENTIALS" in err
+    assert "planted-password" not in err
+
+
+def test_a_missing_extra_ends_with_code_2_and_says_what_to_install(
+    pancake_command: Cli, pancake: FakePancake
+) -> None:
+    (pancake_command.folder / "psycopg2.py").write_text("raise ImportError('No module named psycopg2')")
+    pancake_command.settings.update(
+        DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
+        DESTINATION__WAREHOUSE__CREDENTIALS="postgresql://user:x@127.0.0.1:1/db",
+    )
+    code, _, err = pancake_command("sync")
+    assert (code, pancake.count()) == (2, 0)
+    assert "dlt-pancake[postgres]" in err
+
+
+def test_a_file_that_cannot_be_opened_ends_before_any_call(
+    pancake_command: Cli, pancake: FakePancake
+) -> None:
+    pancake_command.settings["DESTINATION__WAREHOUSE__CREDENTIALS"] = "/proc/warehouse.duckdb"
+    code, _, err = pancake_command("sync")
+    assert (code, pancake.count()) == (1, 0)
+    assert "/proc/warehouse.duckdb" in err
+
+
+def test_a_schema_that_may_not_be_created_ends_with_code_1_and_nothing_read_is_lost(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake, postgres: str
+) -> None:
+    admin = dlt.destinations.postgres(postgres)
+    with dlt.pipeline("admin", destination=admin, dataset_name="admin").sql_client() as client:
+        client.execute_sql("DROP ROLE IF EXISTS reader")
+        client.execute_sql("CREATE ROLE reader LOGIN PASSWORD 'x'")
+        pancake_command.settings.update(
+            DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
+            DESTINATION__WAREHOUSE__CREDENTIALS=postgres.replace("//postgres:", "//reader:"),
+        )
+        code, _, err = pancake_command("sync")
+        assert code == 1
+        assert "permission denied" in err
+        assert "create schemas" in err
+        read = pancake.count()
+        client.execute_sql("GRANT CREATE ON DATABASE postgres TO reader")
+        assert pancake_command("sync")[0] == 0
+        assert client.execute_sql("SELECT COUNT(*) FROM pancake.conversations") == [(60,)]
+        client.execute_sql("DROP OWNED BY reader CASCADE")
+        client.execute_sql("DROP ROLE reader")
+    assert pancake.count() < 1.5 * read
+
+
 def test_an_unknown_option_ends_with_code_2(pancake_command: Cli) -> None:
     assert pancake_command("sync", "--fast")[0] == 2
     assert pancake_command("backfill")[0] == 2
