@@ -67,6 +67,9 @@ def load(pipeline: dlt.Pipeline, source: Any) -> None:
     kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
     if kind == "bigquery":
         _cluster(source)
+    if pipeline.has_pending_data:  # `run` would drop it where the dataset does not exist yet
+        pipeline.normalize()
+        pipeline.load()
     pipeline.run(source, **_LOAD_OPTIONS.get(kind, {}))
     if kind == "postgres":
         _create_indexes(pipeline)

@@ -37,8 +37,10 @@ def render() -> str:
 def _section(table: Table) -> str:
     lines = [
         f"\n## {table.name}\n",
-        (f"{table.description} Merged by `{table.key}`; of two versions the one with the later"
-        f" {', then '.join(f'`{name}`' for name in table.version)} stays.\n"),
+        (
+            f"{table.description} Merged by `{table.key}`; of two versions the one with the later"
+            f" {', then '.join(f'`{name}`' for name in table.version)} stays.\n"
+        ),
         "| Column | Type | Holds |",
         "|---|---|---|",
         *(f"| `{column.name}` | {column.data_type} | {column.description} |" for column in table.columns),

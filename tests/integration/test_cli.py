@@ -161,7 +161,9 @@ def test_a_warehouse_that_cannot_be_reached_ends_before_any_call(
 def test_a_missing_extra_ends_with_code_2_and_says_what_to_install(
     pancake_command: Cli, pancake: FakePancake
 ) -> None:
-    (pancake_command.folder / "psycopg2.py").write_text("raise ImportError('No module named psycopg2')")
+    (pancake_command.folder / "psycopg2.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'psycopg2'\", name='psycopg2')"
+    )
     pancake_command.settings.update(
         DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
         DESTINATION__WAREHOUSE__CREDENTIALS="postgresql://user:x@127.0.0.1:1/db",
