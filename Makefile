@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo test soak lint format clean
 
 setup: .venv/.ready  ## install the locked packages and the `pancake` command into .venv
 
@@ -30,6 +30,9 @@ demo: setup  ## two loads from a simulated Pancake into demo.duckdb
 
 test: setup .venv-bigquery/.ready  ## every test
 	.venv/bin/python -m pytest
+
+soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
+	.venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
 
 lint: setup  ## style and types
 	.venv/bin/ruff check .

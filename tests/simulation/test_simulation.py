@@ -12,12 +12,15 @@ P9  paginators.py, `_chain`: return END instead of CUT when the server failed on
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from .dlt_world import DltWorld
 from .world import World
 
 SEEDS = 300
+SEEDS_THROUGH_DLT = 20
 CHUNK = 25
 KINDS = {"ended", "stopped", "killed", "failed loudly", "faults", "changes", "late"}
 
@@ -36,6 +39,11 @@ def test_the_warehouse_equals_the_page_after_any_life(first: int) -> None:
     print(dict(tally))  # noqa: T201
     assert tally.keys() >= KINDS
     assert tally["ended"] > tally["failed loudly"]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS_THROUGH_DLT))
+def test_the_warehouse_equals_the_page_after_a_life_through_dlt(seed: int, tmp_path: Path) -> None:
+    DltWorld(seed, tmp_path).live()
 
 
 def test_a_seed_always_gives_the_same_life() -> None:
