@@ -176,6 +176,8 @@ def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
         for name, value in custom.items():
             if name not in _OF_THE_CLIENT and isinstance(value, int) and not isinstance(value, bool):
                 outcome.counts[name] += value
+        if "threads_partial" in custom:  # what one piece leaves the next one reads
+            outcome.counts["threads_partial"] = custom["threads_partial"]
         finished = finished and custom.get("finished", True) and not custom.get("threads_partial")
         outcome.read_s += custom.get("read_s", 0.0)
         outcome.left_s = custom.get("left_s", outcome.left_s)
@@ -201,18 +203,28 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     for cause in chain:
-        if isinstance(cause, PancakeError):
-            wrong = isinstance(cause, PancakeSettingsError)
-            return ExitCode.WRONG_SETTINGS if wrong else ExitCode.FAILED, str(cause)
-        if isinstance(cause, ConfigFieldMissingException):
-            return ExitCode.WRONG_SETTINGS, _what_is_missing(cause)
-        if isinstance(cause, MissingDependencyException):
-            return ExitCode.WRONG_SETTINGS, f"{cause} {destinations.WHAT_TO_INSTALL}"
-        if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):
-            return ExitCode.WRONG_SETTINGS, f"{cause}\n{destinations.WHERE_TO_SET}"
+        if isinstance(cause, PancakeError) and not isinstance(cause, PancakeSettingsError):
+            return ExitCode.FAILED, str(cause)
+        if advice := _what_to_set(cause):
+            return ExitCode.WRONG_SETTINGS, advice
     if isinstance(error, PipelineStepFailed) and error.step in ("sync", "load"):
         return ExitCode.FAILED, f"The warehouse: {chain[-1]}\n{destinations.WHAT_TO_CHECK}"
     return ExitCode.FAILED, str(error)
+
+
+def _what_to_set(error: BaseException) -> str:
+    """Return what to tell the user when the error is one of settings, or nothing."""
+    if isinstance(error, PancakeSettingsError):
+        return str(error)
+    if isinstance(error, ConfigFieldMissingException):
+        return _what_is_missing(error)
+    if isinstance(error, MissingDependencyException):
+        return f"{error} {destinations.WHAT_TO_INSTALL}"
+    if isinstance(error, UnknownDestinationModule):
+        return f"dlt knows no type of destination named {error.ref!r}.\n{destinations.WHERE_TO_SET}"
+    if isinstance(error, ConfigurationException):
+        return f"{error}\n{destinations.WHERE_TO_SET}"
+    return ""
 
 
 def _what_is_missing(error: ConfigFieldMissingException) -> str:

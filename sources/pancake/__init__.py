@@ -84,7 +84,9 @@ def pancake_source(
         client,
         start=whole.since,
         until=whole.until,
-        filters=make_filters(types, tags, post_ids, unread_first, order_by, ranged),
+        filters=make_filters(
+            types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged
+        ),
         ranged=ranged,
         lag_s=lag_s,
         stop=stop,
@@ -110,6 +112,9 @@ def pancake_backfill(
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
     since: Moment = dlt.config.value,
     until: Moment | None = None,
+    types: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    post_ids: Sequence[str] | None = None,
     with_messages: bool = True,
     newest_first: bool = True,
     workers: int = settings.WORKERS,
@@ -131,6 +136,9 @@ def pancake_backfill(
         requests_per_second: See `pancake_source`.
         since: Begin of the span, included: a date (midnight UTC), an aware datetime or unix seconds.
         until: End of the span, excluded. Default: now.
+        types: See `pancake_source`.
+        tags: See `pancake_source`.
+        post_ids: See `pancake_source`.
         with_messages: Read every thread whole. Without, only the conversations are read again: the cheap way
             to see what does not move `updated_at`, such as tags, assignees and read marks.
         newest_first: Whether the newest window is loaded first.
@@ -149,13 +157,13 @@ def pancake_backfill(
         requests_per_second=requests_per_second,
         connections=workers,
     )
-    whole = _span(client, since, until, None)
+    filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
     listing = backfill(
         client,
-        whole=whole,
-        filters=make_filters(None, None, None, False, "updated_at", True),
+        whole=_span(client, since, until, None),
+        filters=filters,
         newest_first=newest_first,
-        entry=f"{client.page_id} {since}..{'' if until is None else until}",
+        entry=f"{client.page_id} {since}..{'' if until is None else until} {filters.fingerprint()}",
     )
     if not with_messages:
         return (listing,)

@@ -57,6 +57,7 @@ def make_filters(
     types: Sequence[str] | str | None,
     tags: Sequence[str | int] | str | int | None,
     post_ids: Sequence[str | int] | str | int | None,
+    *,
     unread_first: bool,
     order_by: str,
     ranged: bool,

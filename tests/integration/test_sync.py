@@ -9,10 +9,20 @@ import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from sources.pancake import pancake_source
+from sources.pancake import PancakeClient, pancake_source
 from sources.pancake.schema import TABLES
 from tests.conftest import MakeClient, MakePipeline
-from tests.fake_pancake import ARTICLE, LIVE, Call, Dialect, FakePage, FakePancake, FakeTime, Fault
+from tests.fake_pancake import (
+    ARTICLE,
+    LIVE,
+    Call,
+    Dialect,
+    FakeAdapter,
+    FakePage,
+    FakePancake,
+    FakeTime,
+    Fault,
+)
 from tests.support import assert_complete, assert_equal, custom_metrics, table
 
 LAG_S = 120
@@ -232,6 +242,31 @@ def test_a_sync_with_other_filters_than_its_cursor_is_refused_before_any_call(
     with pytest.raises(PipelineStepFailed, match="leave holes"):
         sync(types=["COMMENT"])
     assert pancake.count() == 0
+
+
+def test_a_sync_of_another_page_than_its_cursor_is_refused_before_any_call(
+    sync: Any, pipeline: dlt.Pipeline, page: FakePage, time: FakeTime
+) -> None:
+    page.add_conversation()
+    sync()
+    other = FakePage("200000000000002", clock=time)
+    other.add_conversation(at=time.now() - timedelta(days=3))
+    pancake = FakePancake([other], clock=time)
+    client = PancakeClient(other.page_id, other.token, clock=time, transport=FakeAdapter(pancake))
+    with pytest.raises(PipelineStepFailed, match="would be missed"):
+        pipeline.run(pancake_source("any", "any", client=client))
+    assert pancake.count() == 0
+
+
+def test_a_thread_that_the_token_may_not_read_does_not_stop_the_others(
+    sync: Any, pipeline: dlt.Pipeline, page: FakePage, pancake: FakePancake
+) -> None:
+    page.populate(days=3, conversations=10)
+    closed = next(iter(page.conversations))
+    pancake.fail(Fault("status", endpoint="messages", conversation_id=closed, status=403, times=None))
+    sync()
+    coverage = table(pipeline, "conversation_coverage", "conversation_id")
+    assert {key for key, row in coverage.items() if row["status"] == "failed"} == {closed}
 
 
 def test_types_are_filtered_here_when_there_are_several_and_there_when_there_is_one(

@@ -18,7 +18,7 @@ def made(
     order_by: str = "updated_at",
     ranged: bool = False,
 ) -> Filters:
-    return make_filters(types, tags, post_ids, unread_first, order_by, ranged)
+    return make_filters(types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged)
 
 
 def test_no_filter_asks_for_everything() -> None:

@@ -103,7 +103,7 @@ def _conversations(
     if updated_at is not None and updated_at.start_value is not None:
         since = updated_at.start_value
         until = max(until, since + timedelta(seconds=updated_at.lag or 0))
-    _check_filters(filters, state, resumes=since is not start)
+    _check_resumed(client.page_id, filters, state, resumes=since is not start)
     yield guarded(CONVERSATIONS)
     metrics = dlt.current.resource_metrics()
     yield from windows_of_rows(client, Window(since, until), filters, stop, state, metrics)
@@ -210,7 +210,14 @@ class _WindowReader:
         )
 
 
-def _check_filters(filters: Filters, state: dict[str, Any], *, resumes: bool) -> None:
+def _check_resumed(page_id: str, filters: Filters, state: dict[str, Any], *, resumes: bool) -> None:
+    """Refuse to go on from a cursor that was made for something else."""
+    other = state.get("page_id", page_id)
+    if resumes and other != page_id:
+        raise PancakeSettingsError(
+            f"The cursor of this pipeline was made with page {other}; this run asks for page {page_id}, whose"
+            " conversations before the cursor would be missed. Use another pipeline name for it."
+        )
     before = state.get("filters", filters.fingerprint())
     if resumes and before != filters.fingerprint():
         raise PancakeSettingsError(
@@ -218,7 +225,7 @@ def _check_filters(filters: Filters, state: dict[str, Any], *, resumes: bool) ->
             f" {filters.fingerprint()}. Going on would leave holes. Keep the filters, load the other"
             " conversations as a range (`since` and `until`), or use another pipeline name."
         )
-    state["filters"] = filters.fingerprint()
+    state.update(page_id=page_id, filters=filters.fingerprint())
 
 
 def now(client: PancakeClient) -> datetime:

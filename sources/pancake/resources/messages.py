@@ -15,6 +15,7 @@ from dlt.extract import DltResource
 from .. import endpoints, settings
 from ..client import PancakeClient
 from ..errors import (
+    PancakeAccessError,
     PancakeRequestError,
     PancakeShapeError,
     PancakeTransientError,
@@ -30,7 +31,13 @@ from .coverage import COMPLETE, FAILED, PARTIAL, Coverage, Ledger, WarehouseLedg
 Stop = Callable[[], bool]
 Part = tuple[Table, list[Row]]
 
-_ONE_THREAD_FAILED = (PancakeRequestError, PancakeShapeError, PancakeTransientError, PancakeWalkError)
+_ONE_THREAD_FAILED = (
+    PancakeAccessError,
+    PancakeRequestError,
+    PancakeShapeError,
+    PancakeTransientError,
+    PancakeWalkError,
+)
 _ROWS_PER_YIELD = 1_000
 _JUST_BEFORE = timedelta(microseconds=1)
 
@@ -184,7 +191,7 @@ class Reader:
         if known is None:
             self._count("conversations_new")
             known = Coverage(row["id"], row["page_id"])
-        elif _is_later(row["updated_at"], known.newest_message_at):
+        elif known.newest_message_at and _is_later(row["updated_at"], known.newest_message_at):
             self._count("conversations_changed")
         known = replace(known, message_count=row["message_count"])
         mark, changed_at = known.newest_message_at, row["updated_at"]
