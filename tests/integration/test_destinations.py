@@ -11,7 +11,9 @@ from typing import Any
 import dlt
 import pytest
 import sqlglot
+from dlt.destinations.impl.bigquery.bigquery import BigQueryMergeJob
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.pipeline.exceptions import PipelineStepFailed
 from sqlglot import exp
 
@@ -271,3 +273,42 @@ def test_a_query_finds_conversations_by_tag(sync: Sync, page: FakePage, warehous
     }
     assert expected
     assert {row[0] for row in found or ()} == expected
+
+
+def merge_statements(pipeline: dlt.Pipeline, name: str, job: type[SqlMergeFollowupJob]) -> list[str]:
+    """Return the statements by which dlt merges a table."""
+    with pipeline.destination_client() as client:
+        assert isinstance(client, SqlJobClientBase)
+        return job.gen_merge_sql([client.prepare_load_table(name)], client.sql_client)
+
+
+@pytest.mark.parametrize("warehouse", ["bigquery"], indirect=True)
+def test_the_merge_statements_are_bigquery_sql(sync: Sync) -> None:
+    pipeline = sync()
+    for expected in TABLES:
+        statements = merge_statements(pipeline, expected.name, BigQueryMergeJob)
+        parsed = [sqlglot.parse_one(statement, dialect="bigquery") for statement in statements]
+        assert [type(statement) for statement in parsed] == [exp.Delete, exp.Insert]
+        assert all(" NOT IN (SELECT " in statement for statement in statements)
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_a_merge_into_a_million_rows_goes_by_the_index(sync: Sync, page: FakePage) -> None:
+    page.populate(days=10, conversations=40)
+    pipeline = sync()
+    with pipeline.sql_client() as client:
+        name = client.make_qualified_table_name("messages")
+        columns = ", ".join(
+            map(client.escape_column_name, pipeline.default_schema.get_table_columns("messages"))
+        )
+        copied = columns.replace('"id"', "\"id\" || '_' || n").replace('"_dlt_id"', '"_dlt_id" || n')
+        client.execute_sql(
+            f"INSERT INTO {name} ({columns}) SELECT {copied} FROM {name},"
+            f" generate_series(1, 1000000 / (SELECT COUNT(*) FROM {name})) AS n"
+        )
+        client.execute_sql(f"ANALYZE {name}")
+        for statement in merge_statements(pipeline, "messages", SqlMergeFollowupJob):
+            plan = client.execute_sql(f"EXPLAIN {statement}")
+            steps = "\n".join(row[0] for row in plan or ())
+            assert "Index Scan using messages_id_idx" in steps
+            assert "Seq Scan on messages d" not in steps
