@@ -1,11 +1,11 @@
 """The table `conversations`: the incremental spine, oldest change first."""
 
 # No postponed annotations here: dlt looks at the one of `updated_at` to find the cursor.
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from math import ceil
-from typing import Any
+from typing import Any, Callable  # noqa: UP035  # the other one is taken for a class on Python 3.10
 
 import dlt
 from dlt.extract import DltResource
