@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class Cli:
 
     def __init__(self, page: FakePage, url: str, folder: Path) -> None:
         self.folder = folder
+        self.largest_file = resource.RLIM_INFINITY
         self.settings = {
             "SOURCES__PANCAKE__BASE_URL": url,
             "SOURCES__PANCAKE__PAGE_ID": page.page_id,
@@ -66,7 +68,11 @@ class Cli:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=self._limit_files,  # noqa: PLW1509  # it takes no lock
         )
+
+    def _limit_files(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.largest_file, resource.RLIM_INFINITY))
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
@@ -180,6 +186,19 @@ def test_a_file_that_cannot_be_opened_ends_before_any_call(
     code, _, err = pancake_command("sync")
     assert (code, pancake.count()) == (1, 0)
     assert "/proc/warehouse.duckdb" in err
+
+
+def test_a_full_disk_ends_with_code_1_and_nothing_read_is_lost(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    pancake_command.largest_file = 100_000
+    code, _, err = pancake_command("sync")
+    assert code == 1
+    assert "error: The warehouse: " in err
+    assert "there is space" in err
+    pancake_command.largest_file = resource.RLIM_INFINITY
+    assert pancake_command("sync")[0] == 0
+    assert_complete(pancake_command.warehouse(), page)
 
 
 def test_a_schema_that_may_not_be_created_ends_with_code_1_and_nothing_read_is_lost(
