@@ -38,7 +38,7 @@ lint: setup  ## style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy sources/pancake pipelines tests
-	cd sources && ../.venv/bin/mypy --config-file ../pyproject.toml --exclude '^$$' pancake_pipeline.py
+	cd sources && ../.venv/bin/mypy --cache-dir ../.mypy_cache --config-file ../pyproject.toml --exclude '^$$' pancake_pipeline.py
 
 format: setup  ## rewrite the code in the house style
 	.venv/bin/ruff check --fix .

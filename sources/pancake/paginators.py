@@ -110,6 +110,11 @@ class Walk:
     rows: dict[str, Listed] = field(default_factory=dict)
     complete: bool = False
 
+    @property
+    def oldest(self) -> datetime | None:
+        """Oldest stamp of the rows; the walk has read all that is newer."""
+        return min((listed.stamp for listed in self.rows.values() if listed.stamp), default=None)
+
     def ascending(self) -> list[Listed]:
         """Return the rows, oldest stamp first, those without a stamp before all others."""
         return sorted(self.rows.values(), key=lambda listed: listed.stamp or _BEFORE_ALL)

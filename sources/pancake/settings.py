@@ -30,8 +30,8 @@ MESSAGES_TAIL_S = 86_400.0  # ours: how far before its mark a changed thread is 
 WINDOW_FIRST_S = 86_400.0  # ours: a first window of one day
 WINDOW_MAX_S = 30 * 86_400.0  # the deprecated list allowed one month; no limit is stated for this one
 WINDOW_TARGET_ROWS = 1_000  # ours: conversations a window should hold, 500 to 2,000
-WINDOW_MAX_ROWS = 4_000  # ours: a window that holds more is cut and read again
-WINDOW_MIN_S = 60.0  # ours: a window this short is read whole, whatever it holds
+WINDOW_MAX_ROWS = 4_000  # ours: a window that holds more is cut
+WINDOW_MIN_S = 60.0  # ours: windows do not get shorter by what they hold
 
 WORKERS = 4  # ours: threads of one page read side by side; with 5 calls/s enough for 0.8 s of latency
 MAX_STALLED_STEPS = 5  # ours: re-anchored or repeated calls without progress before a walk fails

@@ -138,9 +138,3 @@ def next_length(length_s: float, rows: int) -> float:
     wanted = settings.WINDOW_TARGET_ROWS / rows if rows else _GROWTH
     grown = length_s * min(wanted, _GROWTH)
     return max(settings.WINDOW_MIN_S, min(grown, settings.WINDOW_MAX_S))
-
-
-def shorter(window: Window, *, newest_first: bool = False) -> Window:
-    """Return the quarter to read first of a window that held too much."""
-    length_s = max(settings.WINDOW_MIN_S, window.length_s / 4)
-    return first_window(window, length_s, newest_first=newest_first)

@@ -18,7 +18,6 @@ from sources.pancake.windows import (
     as_utc,
     first_window,
     next_length,
-    shorter,
     span,
     unix_ceil,
     unix_floor,
@@ -162,8 +161,6 @@ def test_slices_cover_a_span_without_gap_or_overlap(
     while rest.since < rest.until and len(windows) < 50:
         window = first_window(rest, slice_s, newest_first=newest_first)
         held = rows[len(windows) % len(rows)]
-        if held > settings.WINDOW_MAX_ROWS and window.length_s > settings.WINDOW_MIN_S:
-            window = shorter(window, newest_first=newest_first)
         windows.append(window)
         slice_s = next_length(window.length_s, held)
         rest = Window(rest.since, window.since) if newest_first else Window(window.until, rest.until)
@@ -193,7 +190,6 @@ def test_the_newest_window_comes_first_when_asked_for() -> None:
     whole = Window(MIDNIGHT, MIDNIGHT + timedelta(days=9))
     newest = Window(MIDNIGHT + timedelta(days=8), MIDNIGHT + timedelta(days=9))
     assert first_window(whole, 86_400, newest_first=True) == newest
-    assert shorter(newest, newest_first=True) == Window(newest.until - timedelta(hours=6), newest.until)
 
 
 @pytest.mark.parametrize(
@@ -216,12 +212,3 @@ def test_the_next_window_aims_at_a_thousand_rows(length_s: float, rows: int, nex
 @given(length_s=st.floats(0.000001, settings.WINDOW_MAX_S), rows=st.integers(0, 10**7))
 def test_the_next_window_keeps_its_bounds(length_s: float, rows: int) -> None:
     assert settings.WINDOW_MIN_S <= next_length(length_s, rows) <= settings.WINDOW_MAX_S
-
-
-@given(since=MOMENTS, length_s=st.floats(settings.WINDOW_MIN_S + 0.001, settings.WINDOW_MAX_S))
-def test_a_full_window_is_cut_to_its_first_quarter(since: datetime, length_s: float) -> None:
-    window = Window(since, since + timedelta(seconds=length_s))
-    cut = shorter(window)
-    assert cut.since == window.since
-    assert cut.until < window.until
-    assert cut.length_s == pytest.approx(max(settings.WINDOW_MIN_S, window.length_s / 4), abs=1e-6)

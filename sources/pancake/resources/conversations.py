@@ -18,7 +18,7 @@ from ..guard import guarded
 from ..paginators import EndOfList, Walk, walk_window
 from ..records import Batch, Row, shape
 from ..schema import CONVERSATIONS
-from ..windows import Window, first_window, next_length, shorter
+from ..windows import Window, first_window, next_length, unix_floor
 
 Cursor = dlt.sources.incremental[datetime]
 Stop = Callable[[], bool]
@@ -172,15 +172,12 @@ class _WindowReader:
         self._metrics = metrics
         self._end = EndOfList(**state.get("end_of_list", {}))
         self._length_s = state.get("window_s", settings.WINDOW_FIRST_S)
+        self._full: list[Window] = []  # what is known to hold as much as a window may, the next one last
         metrics.update(windows=0, conversations_listed=0, list_calls=0, list_calls_minimum=0, finished=False)
 
     def read(self, rest: Window, *, newest_first: bool = False) -> tuple[Window, list[Row]]:
         """Return the next window of `rest` and its rows, in ascending order."""
-        window = first_window(rest, self._length_s, newest_first=newest_first)
-        walk = self._walk(window)
-        while not walk.complete:
-            window = shorter(window, newest_first=newest_first)
-            walk = self._walk(window)
+        window, walk = self._read_newest_first(rest) if newest_first else self._read_oldest_first(rest)
         if window.length_s >= self._length_s or len(walk.rows) > settings.WINDOW_TARGET_ROWS:
             self._length_s = next_length(window.length_s, len(walk.rows))
         self._metrics["windows"] += 1
@@ -195,7 +192,32 @@ class _WindowReader:
         ]
         return window, rows
 
-    def _walk(self, window: Window) -> Walk:
+    def _read_newest_first(self, rest: Window) -> tuple[Window, Walk]:
+        window = first_window(rest, self._length_s, newest_first=True)
+        walk = self._walk(window, settings.WINDOW_MAX_ROWS)
+        if walk.complete:
+            return window, walk
+        cut = _second_after(walk.oldest)
+        return (replace(window, since=cut), walk) if cut < window.until else (window, self._walk(window))
+
+    def _read_oldest_first(self, rest: Window) -> tuple[Window, Walk]:
+        """Read the oldest part that fits; what is found to be full on the way is read when its turn comes."""
+        if self._full and self._full[-1].since <= rest.since:
+            window = replace(self._full.pop(), since=rest.since)
+            return window, self._walk(window)
+        until = self._full[-1].since if self._full else rest.until
+        window = first_window(replace(rest, until=until), self._length_s)
+        while True:
+            walk = self._walk(window, settings.WINDOW_MAX_ROWS)
+            if walk.complete:
+                return window, walk
+            cut = _second_after(walk.oldest)
+            if not window.since < cut < window.until:
+                return window, self._walk(window)
+            self._full.append(replace(window, since=cut))
+            window = replace(window, until=cut)
+
+    def _walk(self, window: Window, max_rows: int | None = None) -> Walk:
         def fetch(params: dict[str, str | int]) -> Batch:
             self._metrics["list_calls"] += 1
             return self._client.get(endpoints.CONVERSATIONS, {**self._filters.params(), **params})
@@ -205,9 +227,14 @@ class _WindowReader:
             window,
             order_by=self._filters.order_by,
             end=self._end,
-            max_rows=settings.WINDOW_MAX_ROWS if window.length_s > settings.WINDOW_MIN_S else None,
+            max_rows=max_rows,
             ordered=not self._filters.unread_first,
         )
+
+
+def _second_after(stamp: datetime | None) -> datetime:
+    """Return the next whole second, where windows are cut: the API's bounds are seconds."""
+    return datetime.fromtimestamp(unix_floor(stamp) + 1 if stamp else 0, timezone.utc)
 
 
 def _check_resumed(page_id: str, filters: Filters, state: dict[str, Any], *, resumes: bool) -> None:
