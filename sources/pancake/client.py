@@ -134,7 +134,7 @@ class PancakeClient:
         waited = self.throttle.wait(str(endpoint))
         sent_at = datetime.fromtimestamp(self.clock.time(), timezone.utc)
         with self._lock:
-            self.tally.calls[endpoint.rows_key] += 1
+            self.tally.calls[endpoint.name or endpoint.rows_key] += 1
             self.tally.waited_s += waited
         problem = ""
         try:
@@ -158,12 +158,14 @@ class PancakeClient:
                 str(endpoint),
                 endpoint.rows_key,
                 _retry_after_s(response, self.clock),
+                one_object=endpoint.one_object,
             )
         except PancakeTransientError as error:
             if error.rate_limited:
                 self._slow_down(error)
             raise
-        return Batch(body[endpoint.rows_key], sent_at)
+        found = body[endpoint.rows_key]
+        return Batch([found] if endpoint.one_object else found, sent_at, body)
 
     def _slow_down(self, error: PancakeTransientError) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from math import isfinite
@@ -25,10 +25,12 @@ class Batch:
     Args:
         rows: Rows as sent.
         sent_at: When the call was sent, aware UTC.
+        body: The whole reply, for what it holds beside the rows.
     """
 
     rows: list[Row]
     sent_at: datetime
+    body: Row = field(default_factory=dict)
 
 
 _MISFIT: Final = object()
@@ -93,15 +95,15 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
     fits = _fits(table)
     shaped: Row = dict.fromkeys(fits.columns)
     extra: Row = {}
-    for field, value in row.items():
-        known = fits.by_field.get(field)
+    for sent_as, value in row.items():
+        known = fits.by_field.get(sent_as)
         if known is None:
-            extra[field] = value
+            extra[sent_as] = value
         elif value is not None:
             name, fit = known
             fitted = fit(value)
             if fitted is _MISFIT:
-                extra[field] = value
+                extra[sent_as] = value
             else:
                 shaped[name] = fitted
     shaped["page_id"] = shaped["page_id"] or page_id
