@@ -38,14 +38,18 @@ def _section(table: Table) -> str:
     lines = [
         f"\n## {table.name}\n",
         (
-            f"{table.description} Merged by `{table.key}`; of two versions the one with the later"
-            f" {', then '.join(f'`{name}`' for name in table.version)} stays.\n"
+            f"{table.description} Merged by {_names(table.key)}; of two versions the one with the later"
+            f" {_names(table.version, ', then ')} stays.\n"
         ),
         "| Column | Type | Holds |",
         "|---|---|---|",
         *(f"| `{column.name}` | {column.data_type} | {column.description} |" for column in table.columns),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _names(columns: tuple[str, ...], between: str = ", ") -> str:
+    return between.join(f"`{name}`" for name in columns)
 
 
 if __name__ == "__main__":

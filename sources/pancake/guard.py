@@ -39,13 +39,14 @@ def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
 
 
 def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> str:
-    key, row = quote(table.key), quote("_dlt_id")
+    row = quote("_dlt_id")
+    same_key = " AND ".join(f"d.{quote(name)} = s.{quote(name)}" for name in table.key)
     older: list[str] = []
     for place, column in enumerate(table.version):
         same = [f"d.{quote(before)} = s.{quote(before)}" for before in table.version[:place]]
         older.append(" AND ".join([*same, f"d.{quote(column)} > s.{quote(column)}"]))
     condition = (
-        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {loaded} AS d ON d.{key} = s.{key}"  # noqa: S608
+        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {loaded} AS d ON {same_key}"  # noqa: S608
         f" WHERE {' OR '.join(f'({part})' for part in older)})"
     )
     # dlt formats the condition; braces in names must survive it.
@@ -66,7 +67,7 @@ def guarded_beside(table: Table) -> Iterator[Any]:
     """
     yield dlt.mark.with_hints(
         [],
-        dlt.mark.make_hints(table_name=table.name, columns={}, primary_key=table.key),
+        dlt.mark.make_hints(table_name=table.name, columns={}, primary_key=list(table.key)),
         create_table_variant=True,
     )
     yield dlt.mark.with_hints(
@@ -74,7 +75,7 @@ def guarded_beside(table: Table) -> Iterator[Any]:
         dlt.mark.make_hints(
             table_name=table.name,
             columns=table.hints(),
-            primary_key=table.key,
+            primary_key=list(table.key),
             write_disposition=newest_wins(table),
         ),
         create_table_variant=True,

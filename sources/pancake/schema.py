@@ -38,14 +38,14 @@ class Table:
     Args:
         name: Name in the warehouse.
         description: What one row is.
-        key: Primary key, by which rows are merged.
+        key: Columns of the primary key, by which rows are merged.
         version: Columns that tell a newer row from an older one, most significant first.
         columns: All columns that the table always has.
     """
 
     name: str
     description: str
-    key: str
+    key: tuple[str, ...]
     version: tuple[str, ...]
     columns: tuple[Column, ...]
 
@@ -56,7 +56,7 @@ class Table:
             hint: dict[str, Any] = {
                 "name": column.name,
                 "data_type": column.data_type,
-                "nullable": column.name != self.key,
+                "nullable": column.name not in self.key,
                 "description": column.description,
             }
             if column.name == self.version[-1]:
@@ -74,7 +74,7 @@ _EXTRA = Column(
 CONVERSATIONS = Table(
     "conversations",
     "One row per conversation: an inbox thread, a comment thread or a rating.",
-    "id",
+    ("id",),
     ("updated_at", "synced_at"),
     (
         Column("id", "text", "Conversation. Opaque: never split it."),
@@ -112,7 +112,7 @@ CONVERSATIONS = Table(
 MESSAGES = Table(
     "messages",
     "One row per message.",
-    "id",
+    ("id",),
     ("synced_at",),
     (
         Column("id", "text", "Message."),
@@ -157,7 +157,7 @@ MESSAGES = Table(
 COVERAGE = Table(
     "conversation_coverage",
     "One row per conversation: how much of its messages is in the warehouse.",
-    "conversation_id",
+    ("conversation_id",),
     ("checked_at",),
     (
         Column("conversation_id", "text", "Conversation."),

@@ -112,7 +112,7 @@ def test_an_empty_page_makes_every_table_with_the_declared_types(sync: Sync, war
         found = columns_of(pipeline, expected.name, warehouse.kind)
         declared = {column.name: TYPES[warehouse.kind][column.data_type] for column in expected.columns}
         assert {name: kind for name, kind in found.items() if not name.startswith("_dlt")} == declared
-        assert table(pipeline, expected.name, expected.key) == {}
+        assert table(pipeline, expected.name, *expected.key) == {}
 
 
 def test_an_older_copy_that_arrives_later_never_wins(
