@@ -14,6 +14,7 @@ WindowField = Literal["order_by", "updated_at"]
 Ties = Literal["id", "reverse_id"]
 AuthFailure = Literal["body", "http"]
 MessageCount = Literal["exact", "off"]
+PageList = Literal["categorized", "pages"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class Dialect:
     message_count: MessageCount = "exact"
     """off: a few too many, a few too few, or 0."""
 
+    page_list: PageList = "categorized"
+    """Where `/api/v1/pages` gives its rows: in lists by category, or in one list as documented."""
+
 
 LIVE = Dialect()
 """What captures of a real page show."""
@@ -81,5 +85,6 @@ ARTICLE = Dialect(
     since_alone="allowed",
     message_order="newest_first",
     message_batches=(20, 25),
+    page_list="pages",
 )
 """What the tutorial and the older documents describe."""
