@@ -11,6 +11,7 @@ SinceAlone = Literal["refused", "allowed"]
 MessageOrder = Literal["oldest_first", "newest_first", "shuffled"]
 LostCursor = Literal["top", "goes_on", "empty", "error"]
 WindowField = Literal["order_by", "updated_at"]
+CustomersWindowField = Literal["order_by", "inserted_at"]
 Ties = Literal["id", "reverse_id"]
 AuthFailure = Literal["body", "http"]
 MessageCount = Literal["exact", "off"]
@@ -63,8 +64,14 @@ class Dialect:
     ties: Ties = "id"
     """Rows of one stamp come by rising id, or by falling id."""
 
+    customers_window_field: CustomersWindowField = "order_by"
+    """The same for the list of customers."""
+
     ignores_current_count: bool = False
     """The first batch of messages comes back for ever."""
+
+    ignores_page_number: bool = False
+    """The first page of a numbered list comes back for ever."""
 
     auth_failure: AuthFailure = "body"
     """A wrong token: code 102 in a 200, or HTTP 401."""

@@ -69,7 +69,7 @@ def posts(page: FakePage, query: Query, conversation_id: str | None) -> dict[str
         if wanted := query.one("type"):
             found = [post for post in found if post.type == wanted]
         found.sort(key=lambda post: (post.inserted_at, post.id), reverse=True)
-        batch = _numbered(found, query, POSTS_AT_MOST)
+        batch = _numbered(page, found, query, POSTS_AT_MOST)
         return {"success": True, "total": len(found), "posts": [_post(page, post) for post in batch]}
 
 
@@ -102,12 +102,12 @@ def page_customers(page: FakePage, query: Query, conversation_id: str | None) ->
     if order_by not in ("inserted_at", "updated_at"):
         raise RefusedError(500, "Internal server error")
     stamp = customer_updated_at if order_by == "updated_at" else _customer_inserted_at
-    filtered = customer_updated_at if page.dialect.window_field == "updated_at" else stamp
+    spanned = _customer_inserted_at if page.dialect.customers_window_field == "inserted_at" else stamp
     with page.lock:
         within = _window(page, query)
-        found = [customer for customer in page.customers.values() if within(filtered(customer))]
+        found = [customer for customer in page.customers.values() if within(spanned(customer))]
         found.sort(key=lambda customer: (stamp(customer), customer.page_customer_id), reverse=True)
-        batch = _numbered(found, query, CUSTOMERS_AT_MOST)
+        batch = _numbered(page, found, query, CUSTOMERS_AT_MOST)
         rows = [customer_row(page, customer) for customer in batch]
         return {"success": True, "total": len(found), "customers": rows}
 
@@ -202,10 +202,12 @@ def _window(page: FakePage, query: Query) -> Callable[[datetime], bool]:
     return lambda stamp: late_enough(stamp, since) and early_enough(stamp, until)
 
 
-def _numbered(rows: list[Any], query: Query, at_most: int) -> list[Any]:
+def _numbered(page: FakePage, rows: list[Any], query: Query, at_most: int) -> list[Any]:
     number, size = query.number("page_number"), query.number("page_size") or at_most
     if number is None:
         raise RefusedError(200, "page_number is required")
     if number < 1 or size > at_most:
         raise RefusedError(500, "Internal server error")
+    if page.dialect.ignores_page_number:
+        number = 1
     return rows[(number - 1) * size : number * size]
