@@ -38,6 +38,10 @@ CONVERSATIONS = Endpoint("/api/public_api/v2", "/pages/{page_id}/conversations",
 MESSAGES = Endpoint(
     "/api/public_api/v1", "/pages/{page_id}/conversations/{conversation_id}/messages", "messages"
 )
+TAGS = Endpoint("/api/public_api/v1", "/pages/{page_id}/tags", "tags")
+USERS = Endpoint("/api/public_api/v1", "/pages/{page_id}/users", "users")
+PAGES = Endpoint("/api/v1", "/pages", "categorized", one_object=True, name="pages")
+PAGES_AS_DOCUMENTED = Endpoint("/api/v1", "/pages", "pages")
 POSTS = Endpoint("/api/public_api/v1", "/pages/{page_id}/posts", "posts")
 PAGE_CUSTOMERS = Endpoint(
     "/api/public_api/v1", "/pages/{page_id}/page_customers", "customers", name="page_customers"

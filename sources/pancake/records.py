@@ -84,7 +84,8 @@ def row_id(row: Any, endpoint: str) -> str:
 def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
     """Return one row of `table` with all its columns.
 
-    A field without a column, and a value that does not fit its column, goes to `extra`.
+    A field without a column, and a value that does not fit its column, goes to `extra`. A table without that
+    column holds what it declares and nothing else.
 
     Args:
         row: Row as the API sent it.
@@ -112,7 +113,7 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
         for key in ("id", "name"):
             fitted = _fit_text(shaped["sender"].get(key))
             shaped[f"sender_{key}"] = None if fitted is _MISFIT else fitted
-    if extra:
+    if extra and "extra" in shaped:
         shaped["extra"] = _storable(extra)
     return shaped
 
