@@ -14,14 +14,14 @@ from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
-from sources.pancake import PancakeClient
+from sources.pancake import PancakeClient, pancake_source, schema
 from sources.pancake.resources.page_customers import page_customers
 from sources.pancake.resources.posts import posts
 from sources.pancake.resources.statistics import page_statistics, user_statistics
 from tests.conftest import MakeClient
 from tests.fake_pancake import ARTICLE, LIVE, Call, Dialect, FakePage, FakePancake, FakeTime, Fault
 from tests.fake_pancake.lookups import customer_row, customer_updated_at
-from tests.support import as_expected, as_sent, custom_metrics, table
+from tests.support import as_expected, as_sent, assert_complete, custom_metrics, table
 from tests.warehouses import Warehouse
 
 Load = Callable[..., None]
@@ -138,21 +138,52 @@ def test_a_first_load_and_a_delta_hold_what_the_page_holds(
     assert rows_of(pipeline, "posts").keys() == page.posts.keys()
 
 
-def test_three_kinds_of_warehouse_hold_the_same(
-    warehouse: Warehouse, page: FakePage, time: FakeTime, make_client: MakeClient, tmp_path: Path
+def test_three_kinds_of_warehouse_hold_every_table_alike(
+    warehouse: Warehouse,
+    page: FakePage,
+    pancake: FakePancake,
+    time: FakeTime,
+    make_client: MakeClient,
+    tmp_path: Path,
 ) -> None:
     pipeline = warehouse.pipeline(tmp_path)
     page.populate(days=5, conversations=40)
     for _ in range(2):
-        destinations.load(pipeline, source(list(lookups(make_client(), page.now(), 10).values())))
+        everything = pancake_source(
+            "any",
+            "any",
+            client=make_client(),
+            start_date="2026-03-10",
+            tables=[table.name for table in schema.TABLES if table is not schema.COVERAGE],
+            user_access_token=pancake.user_token,
+        )
+        destinations.load(pipeline, everything)
+        assert_complete(pipeline, page)
         assert_customers(pipeline, page)
         assert_statistics(pipeline, page)
         assert rows_of(pipeline, "posts").keys() == page.posts.keys()
+        assert rows_of(pipeline, "tags").keys() == {str(tag_id) for tag_id in page.tag_texts}
+        assert rows_of(pipeline, "users").keys() == set(page.staff.values())
+        assert table(pipeline, "pages", "page_id")[page.page_id]["name"] == page.name
         time.advance(7200)
         for conversation in list(page.conversations.values())[:5]:
             page.add_message(conversation.id, from_customer=False)
             page.add_note(conversation.id, "Khách quen 🌸")
         page.add_post()
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_large_tables_are_indexed_by_their_key(
+    warehouse: Warehouse, page: FakePage, make_client: MakeClient, tmp_path: Path
+) -> None:
+    pipeline = warehouse.pipeline(tmp_path)
+    destinations.load(pipeline, source(list(lookups(make_client(), page.now(), 1).values())))
+    with pipeline.sql_client() as client:
+        rows = client.execute_sql(
+            "SELECT indexname FROM pg_indexes WHERE schemaname = %s", client.dataset_name
+        )
+    found = {row[0] for row in rows or ()}
+    assert {"page_customers_page_id_id_idx", "user_statistics_page_id_user_id_hour_utc_idx"} <= found
 
 
 def test_an_empty_page_still_makes_every_table_with_every_column(load: Load, pipeline: dlt.Pipeline) -> None:
@@ -407,6 +438,8 @@ def test_days_are_those_of_the_page(
     assert_statistics(pipeline, page)
     last = [call for call in pancake.calls if call.endpoint == "user_statistics"][-1]
     assert last.params["date_range"] == f"{today} 00:00:00 - {today} 23:59:59"
+    begins = {int(call.params["since"]) for call in pancake.calls if call.endpoint == "page_statistics"}
+    assert {begin % 86_400 for begin in begins} == {-hours * 3600 % 86_400}
 
 
 def test_a_wait_that_was_not_measured_is_null_and_others_are_seconds(
@@ -421,6 +454,19 @@ def test_a_wait_that_was_not_measured_is_null_and_others_are_seconds(
         _utc(row): row["average_response_time_s"] for row in rows_of(pipeline, "user_statistics").values()
     }
     assert waits == {hour_of(answered): 60, hour_of(alone.inserted_at): None}
+
+
+def test_a_stop_between_days_leaves_the_others_for_the_next_run(
+    load: Load, pipeline: dlt.Pipeline, page: FakePage, pancake: FakePancake
+) -> None:
+    page.populate(days=8, conversations=40)
+    for name in ("page_statistics", "user_statistics"):
+        pancake.clear_calls()
+        asked = iter([False, False, True])
+        load(name, days=10, stop=asked.__next__)
+        assert pancake.count() == 2
+        load(name, days=10)
+    assert_statistics(pipeline, page)
 
 
 def test_staff_are_named_beside_their_hours(load: Load, pipeline: dlt.Pipeline, page: FakePage) -> None:
