@@ -341,7 +341,7 @@ POSTS = Table(
         Column("author", "json", "Who posted it: the API's `from`.", "from"),
         Column("comment_count", "bigint", "Comments below it."),
         Column("phone_number_count", "bigint", "Phone numbers in its comments."),
-        Column("reactions", "json", "Reactions by kind: `like_count`, `love_count`, …"),
+        Column("reactions", "json", "Reactions by kind: `like_count`, `love_count` and more."),
         Column("inserted_at", "timestamp", "When it was posted."),
         _SYNCED_AT,
         _EXTRA,
