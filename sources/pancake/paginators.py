@@ -148,7 +148,7 @@ def walk_window(
     return _WindowWalk(fetch, window, order_by, end, max_rows, ordered).run()
 
 
-def walk_numbered(fetch: FetchList, *, order_by: str, endpoint: str) -> Walk:
+def walk_numbered(fetch: FetchList, *, order_by: str, endpoint: str, max_rows: int | None = None) -> Walk:
     """Read a list by page number, from the first page to an empty one.
 
     A row that leaves the list meanwhile moves the rest up, over the edge between two pages, where it is not
@@ -158,6 +158,7 @@ def walk_numbered(fetch: FetchList, *, order_by: str, endpoint: str) -> Walk:
         fetch: Asks for one page; takes query parameters.
         order_by: Field whose stamp the rows are given.
         endpoint: For messages.
+        max_rows: Stop, incomplete, when the list holds more.
 
     Raises:
         PancakeShapeError: A page came twice in a row, so the number is not heeded.
@@ -183,6 +184,8 @@ def walk_numbered(fetch: FetchList, *, order_by: str, endpoint: str) -> Walk:
             before = set(rows)
             for key, row in rows.items():
                 walk.rows[key] = Listed(row, parse_stamp(row.get(order_by)), batch.sent_at)
+            if max_rows is not None and len(walk.rows) > max_rows:
+                return walk
         if totals == sorted(totals):
             walk.complete = True
             return walk

@@ -14,7 +14,7 @@ from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
-from sources.pancake import PancakeClient, pancake_source, schema
+from sources.pancake import PancakeClient, pancake_source, schema, settings
 from sources.pancake.resources.page_customers import page_customers
 from sources.pancake.resources.posts import posts
 from sources.pancake.resources.statistics import page_statistics, user_statistics
@@ -35,14 +35,14 @@ def never() -> bool:
     return False
 
 
-def lookups(client: PancakeClient, until: datetime, days: int, **settings: Any) -> dict[str, DltResource]:
+def lookups(client: PancakeClient, until: datetime, days: int, **options: Any) -> dict[str, DltResource]:
     """The four resources, as the source makes them."""
-    ranged = settings.pop("ranged", False)
+    ranged = options.pop("ranged", False)
     span: dict[str, Any] = {"start": until - DAY * days, "until": until, "ranged": ranged}
-    stop = settings.pop("stop", never)
-    hours = settings.pop("utc_offset_hours", 7)
+    stop = options.pop("stop", never)
+    hours = options.pop("utc_offset_hours", 7)
     return {
-        "posts": posts(client, **span, tail_days=settings.pop("tail_days", 7)),
+        "posts": posts(client, **span, tail_days=options.pop("tail_days", 7)),
         "page_customers": page_customers(client, **span, lag_s=120, stop=stop),
         "page_statistics": page_statistics(client, **span, utc_offset_hours=hours, stop=stop),
         "user_statistics": user_statistics(client, **span, utc_offset_hours=hours, stop=stop),
@@ -58,8 +58,8 @@ def source(resources: list[DltResource]) -> Any:
 def load(make_client: MakeClient, pipeline: dlt.Pipeline, page: FakePage) -> Load:
     """Load some of the tables, all four when none is named."""
 
-    def run(*names: str, days: int = 30, **settings: Any) -> None:
-        resources = lookups(make_client(), page.now(), days, **settings)
+    def run(*names: str, days: int = 30, **options: Any) -> None:
+        resources = lookups(make_client(), page.now(), days, **options)
         pipeline.run(source([resources[name] for name in names or TABLES]))
 
     return run
@@ -321,6 +321,21 @@ def test_a_customer_who_changes_during_the_walk_hides_no_other(
     pancake.after_call = None
     load("page_customers")
     assert_customers(pipeline, page)
+
+
+def test_a_window_that_holds_too_many_is_read_in_parts(
+    load: Load,
+    pipeline: dlt.Pipeline,
+    page: FakePage,
+    pancake: FakePancake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "WINDOW_MAX_ROWS", 150)
+    for minutes in range(600):
+        page.add_conversation(at=page.now() - timedelta(minutes=minutes))
+    load("page_customers", days=1)
+    assert_customers(pipeline, page)
+    assert len({call.params["until"] for call in pancake.calls}) > 3
 
 
 def test_a_cut_between_windows_loses_nothing(load: Load, pipeline: dlt.Pipeline, page: FakePage) -> None:

@@ -102,6 +102,14 @@ def test_a_row_without_an_id_fails_loudly() -> None:
         walk_numbered(nameless, order_by="at", endpoint="list")
 
 
+def test_a_list_that_holds_too_much_is_left_incomplete() -> None:
+    numbered = Numbered(9)
+    walk = walk_numbered(numbered, order_by="at", endpoint="list", max_rows=4)
+    assert not walk.complete
+    assert numbered.calls == [1, 2]
+    assert walk_numbered(numbered, order_by="at", endpoint="list", max_rows=9).complete
+
+
 def test_an_error_on_any_page_is_never_the_end() -> None:
     numbered = Numbered(7)
 

@@ -14,7 +14,7 @@ from ..guard import guarded
 from ..paginators import Walk, walk_numbered
 from ..records import Batch, parse_stamp, shape
 from ..schema import PAGE_CUSTOMERS
-from ..windows import Window, first_window, next_length, unix_ceil, unix_floor
+from ..windows import Window, first_window, next_length, shorter, unix_ceil, unix_floor
 from .lookups import fails_alone
 
 Cursor = dlt.sources.incremental[datetime]
@@ -75,10 +75,11 @@ def _page_customers(
     with fails_alone(client, PAGE_CUSTOMERS):
         rest = Window(since, until)
         while rest.since < rest.until and not stop():
-            window = first_window(rest, state.get("window_s", settings.WINDOW_FIRST_S))
             if state.get("span_is_of_begin"):  # then only the whole list is sure to hold every change
                 window = Window(_SINCE_EVER, until)
-            walk = _walk(client, window)
+                walk = _walk(client, window)
+            else:
+                window, walk = _first_walk(client, rest, state.get("window_s", settings.WINDOW_FIRST_S))
             if state.get("span_is_of_begin") is None:
                 state["span_is_of_begin"] = _span_is_of_begin(client, walk)
                 if state["span_is_of_begin"]:
@@ -91,7 +92,18 @@ def _page_customers(
             rest = Window(window.until, until)
 
 
-def _walk(client: PancakeClient, window: Window) -> Walk:
+def _first_walk(client: PancakeClient, rest: Window, length_s: float) -> tuple[Window, Walk]:
+    """Read the first window of `rest`, shorter than `length_s` if that holds too much to hold still."""
+    window = first_window(rest, length_s)
+    while True:
+        cut = window.length_s > settings.WINDOW_MIN_S
+        walk = _walk(client, window, settings.WINDOW_MAX_ROWS if cut else None)
+        if walk.complete:
+            return window, walk
+        window = shorter(window)
+
+
+def _walk(client: PancakeClient, window: Window, max_rows: int | None = None) -> Walk:
     asked: dict[str, str | int] = {
         "since": unix_floor(window.since),
         "until": unix_ceil(window.until),
@@ -102,7 +114,9 @@ def _walk(client: PancakeClient, window: Window) -> Walk:
     def fetch(params: dict[str, str | int]) -> Batch:
         return client.get(endpoints.PAGE_CUSTOMERS, {**asked, **params})
 
-    return walk_numbered(fetch, order_by="updated_at", endpoint=str(endpoints.PAGE_CUSTOMERS))
+    return walk_numbered(
+        fetch, order_by="updated_at", endpoint=str(endpoints.PAGE_CUSTOMERS), max_rows=max_rows
+    )
 
 
 def _span_is_of_begin(client: PancakeClient, walk: Walk) -> bool | None:
