@@ -35,6 +35,10 @@ Dataset = Annotated[str, typer.Option(help="Dataset (schema) of the warehouse.")
 LoadEvery = Annotated[
     float, typer.Option(min=0.01, help="Minutes of reading after which what was read is loaded.")
 ]
+Tables = Annotated[
+    str | None,
+    typer.Option(help="Tables to load beside `conversations`, with commas. Default: the cheap ones."),
+]
 MaxMinutes = Annotated[
     float | None, typer.Option(min=0.01, help="End at the next safe point after so many minutes.")
 ]
@@ -46,15 +50,17 @@ def sync(
     dataset: Dataset = "pancake",
     load_every: LoadEvery = 5.0,
     max_minutes: MaxMinutes = None,
+    tables: Tables = None,
 ) -> None:
     """Load what is new since the last sync.
 
-    Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some threads failed, 4 stopped with work
-    left.
+    Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some threads or lookup tables failed,
+    4 stopped with work left.
     """
+    chosen = None if tables is None else [name.strip() for name in tables.split(",")]
 
     def make_source(*, stop: Callable[[], bool], first: bool) -> DltSource:  # noqa: ARG001  # each piece is alike
-        return pancake_source(stop=stop)
+        return pancake_source(tables=chosen, stop=stop)
 
     _run(pipeline, dataset, make_source, load_every=load_every, max_minutes=max_minutes)
 

@@ -9,7 +9,7 @@ from dlt.common.destination import AnyDestination, Destination, TLoaderFileForma
 from dlt.destinations.adapters import bigquery_adapter
 from dlt.extract import DltSource
 
-from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES
+from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES, PAGE_CUSTOMERS, USER_STATISTICS
 
 WAREHOUSE = "warehouse"
 DEFAULT_TYPE = "duckdb"
@@ -91,6 +91,8 @@ _INDEXES = (
     (MESSAGES, "conversation_id", "inserted_at"),
     (COVERAGE, "conversation_id"),
     (COVERAGE, "page_id", "status"),
+    (PAGE_CUSTOMERS, "page_id", "id"),
+    (USER_STATISTICS, "page_id", "user_id", "hour_utc"),
 )
 """For PostgreSQL: the merge keys, and what people look for."""
 

@@ -12,7 +12,7 @@ from pipelines.runs import ExitCode, Outcome
 
 _ENDINGS = {
     ExitCode.DONE: "everything is read",
-    ExitCode.PARTIAL: "some threads failed; the next run reads them again",
+    ExitCode.PARTIAL: "something failed; the next run reads it again",
     ExitCode.STOPPED: "stopped with work left; the next run goes on from here",
 }
 
@@ -52,6 +52,9 @@ def show(outcome: Outcome, console: Console) -> None:
         f"{outcome.waited_s:.1f} s for the rate limit, {counts['retries']:,} retries,"
         f" {counts['rate_limited']:,} × 429",
     )
+    if outcome.failed_lookups:
+        failed = (f"{name} ({error})" for name, error in sorted(outcome.failed_lookups.items()))
+        table.add_row("failed tables", ", ".join(failed))
     table.add_row("newest", _age(outcome.newest_updated_at))
     table.add_row("time", f"{outcome.seconds:.1f} s in {outcome.loads} load(s)")
     console.print(table)

@@ -71,6 +71,7 @@ class Outcome:
         read_s: Length of the span that a backfill has read, in seconds.
         left_s: Length of the span that it has not read yet.
         seconds: Duration.
+        failed_lookups: Lookup tables that could not be read, and the class of the error.
     """
 
     loads: int = 0
@@ -82,13 +83,15 @@ class Outcome:
     read_s: float = 0.0
     left_s: float = 0.0
     seconds: float = 0.0
+    failed_lookups: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
         """How the command should end."""
         if not self.finished:
             return ExitCode.STOPPED
-        return ExitCode.PARTIAL if self.counts["threads_failed"] else ExitCode.DONE
+        failed = self.counts["threads_failed"] or self.failed_lookups
+        return ExitCode.PARTIAL if failed else ExitCode.DONE
 
 
 def make_pipeline(name: str, dataset: str, *, show_progress: bool = False) -> dlt.Pipeline:
@@ -165,12 +168,16 @@ def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
     info = trace and trace.last_extract_info
     if not info:
         return False
-    found = [
-        metrics.custom_metrics
+    by_resource = [
+        (name, metrics.custom_metrics)
         for package in info.metrics.values()
         for step in package
-        for metrics in step["resource_metrics"].values()
+        for name, metrics in step["resource_metrics"].items()
     ]
+    found = [custom for _, custom in by_resource]
+    outcome.failed_lookups.update(
+        (name, custom["lookup_error"]) for name, custom in by_resource if "lookup_error" in custom
+    )
     finished = any("finished" in custom for custom in found)
     for custom in found:
         for name, value in custom.items():
@@ -181,7 +188,7 @@ def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
         finished = finished and custom.get("finished", True) and not custom.get("threads_partial")
         outcome.read_s += custom.get("read_s", 0.0)
         outcome.left_s = custom.get("left_s", outcome.left_s)
-    # Both resources report the calls of one client; the later report holds the earlier.
+    # All resources report the calls of one client; the later report holds the earlier.
     clients = [custom for custom in found if "calls" in custom]
     client = max(clients, key=lambda custom: sum(custom["calls"].values()), default=None)
     if client is not None:

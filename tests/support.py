@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any
 
 import dlt
@@ -17,8 +18,8 @@ STAMPS = ("inserted_at", "updated_at")
 OURS = ("synced_at", "sender_id", "sender_name", "_dlt_id", "_dlt_load_id")
 
 
-def table(pipeline: dlt.Pipeline, name: str, key: str = "id") -> dict[str, Row]:
-    """Return a table's rows by key, JSON decoded."""
+def table(pipeline: dlt.Pipeline, name: str, *key: str) -> dict[Any, Row]:
+    """Return a table's rows by key, JSON decoded; the key is `id`, or the columns given."""
     with pipeline.sql_client() as client:
         query = f"SELECT * FROM {client.make_qualified_table_name(name)}"
         with client.execute_query(query) as cursor:
@@ -33,8 +34,9 @@ def table(pipeline: dlt.Pipeline, name: str, key: str = "id") -> dict[str, Row]:
         for column in json_columns & row.keys():
             if isinstance(row[column], str):
                 row[column] = json.loads(row[column])
-    found = {row[key]: row for row in rows}
-    assert len(found) == len(rows), f"{name} holds a {key} twice"
+    key_of = itemgetter(*(key or ("id",)))
+    found = {key_of(row): row for row in rows}
+    assert len(found) == len(rows), f"{name} holds a row twice"
     return found
 
 

@@ -26,6 +26,14 @@ FLOORS = {
     "resources.conversations": 3,
     "resources.messages": 3,
     "resources.coverage": 3,
+    "resources.links": 3,
+    "resources.lookups": 3,
+    "resources.page_customers": 3,
+    "resources.pages": 3,
+    "resources.posts": 3,
+    "resources.statistics": 3,
+    "resources.tags": 3,
+    "resources.users": 3,
     "": 4,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import dlt
 from dlt.extract import DltResource
@@ -13,10 +15,32 @@ from .client import PancakeClient
 from .errors import PancakeSettingsError
 from .filters import make_filters
 from .resources.conversations import backfill, conversations, now
+from .resources.links import LINKS, links
 from .resources.messages import messages
+from .resources.page_customers import page_customers
+from .resources.pages import pages
+from .resources.posts import posts
+from .resources.statistics import page_statistics, user_statistics
+from .resources.tags import tags as tags_of_page
+from .resources.users import users
+from .schema import (
+    CONVERSATIONS,
+    MESSAGES,
+    PAGE_CUSTOMERS,
+    PAGE_STATISTICS,
+    PAGES,
+    POSTS,
+    TAGS,
+    USER_STATISTICS,
+    USERS,
+)
 from .windows import Moment, Window, as_utc, span
 
 __all__ = ["PancakeClient", "pancake_backfill", "pancake_source"]
+
+
+DEFAULT_TABLES = (MESSAGES.name, *(table.name for table in LINKS), TAGS.name, USERS.name, PAGES.name)
+"""What a sync loads beside `conversations` unless it is told."""
 
 
 def _never() -> bool:
@@ -40,11 +64,15 @@ def pancake_source(
     lag_s: float = settings.LAG_S,
     messages_tail_s: float = settings.MESSAGES_TAIL_S,
     workers: int = settings.WORKERS,
+    tables: Sequence[str] | None = None,
+    user_access_token: dlt.TSecretStrValue | None = None,
+    posts_tail_days: float = settings.POSTS_TAIL_DAYS,
+    page_utc_offset_hours: float = settings.PAGE_UTC_OFFSET_HOURS,
     *,
     client: PancakeClient | None = None,
     stop: Callable[[], bool] = _never,
 ) -> Sequence[DltResource]:
-    """One page: the resources `conversations` and `messages`, both merged by `id`.
+    """One page: its conversations and messages, and the tables beside them.
 
     Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With `since` it is a
     range load: it reads that span, every thread in it whole, and leaves the cursor alone.
@@ -65,6 +93,11 @@ def pancake_source(
         lag_s: How far before the cursor a sync starts, in seconds.
         messages_tail_s: How far before its newest known message a changed thread is read again, in seconds.
         workers: Threads that are read side by side.
+        tables: Which tables to load beside `conversations`. Default: those that cost one call at most, and
+            `messages`.
+        user_access_token: Token of a user of the page, for what the table `pages` says of it.
+        posts_tail_days: How young a post is read again, in days: its counters change.
+        page_utc_offset_hours: The page's time zone, in which Pancake cuts statistics into days.
         client: A client to use instead of one made from the first four arguments.
         stop: Asked between windows and between threads; True ends the run at that safe point.
 
@@ -91,17 +124,39 @@ def pancake_source(
         lag_s=lag_s,
         stop=stop,
     )
-    threads = messages(
-        listing,
-        client,
-        tail_s=messages_tail_s,
-        lag_s=lag_s,
-        workers=workers,
-        whole=ranged,
-        repair=True,
-        stop=stop,
-    )
-    return listing, threads
+    bounds: dict[str, Any] = {"start": whole.since, "until": whole.until, "ranged": ranged}
+    by_day: dict[str, Any] = {**bounds, "utc_offset_hours": page_utc_offset_hours, "stop": stop}
+    known: dict[str, Callable[[], DltResource]] = {
+        MESSAGES.name: lambda: messages(
+            listing,
+            client,
+            tail_s=messages_tail_s,
+            lag_s=lag_s,
+            workers=workers,
+            whole=ranged,
+            repair=True,
+            stop=stop,
+        ),
+        **{table.name: partial(links, listing, table) for table in LINKS},
+        TAGS.name: partial(tags_of_page, client),
+        USERS.name: partial(users, client),
+        PAGES.name: partial(pages, client, user_access_token=user_access_token),
+        POSTS.name: partial(posts, client, **bounds, tail_days=posts_tail_days),
+        PAGE_CUSTOMERS.name: partial(page_customers, client, **bounds, lag_s=lag_s, stop=stop),
+        PAGE_STATISTICS.name: partial(page_statistics, client, **by_day),
+        USER_STATISTICS.name: partial(user_statistics, client, **by_day),
+    }
+    wanted = set(DEFAULT_TABLES if tables is None else tables)
+    _check_tables(wanted, {CONVERSATIONS.name, *known})
+    return listing, *(make() for name, make in known.items() if name in wanted)
+
+
+def _check_tables(wanted: set[str], known: set[str]) -> None:
+    if unknown := wanted - known:
+        raise PancakeSettingsError(
+            f"`sources.pancake.tables` names {', '.join(sorted(unknown))}; known"
+            f" are {', '.join(sorted(known))}."
+        )
 
 
 @dlt.source(name="pancake", max_table_nesting=0)
@@ -165,8 +220,9 @@ def pancake_backfill(
         newest_first=newest_first,
         entry=f"{client.page_id} {since}..{'' if until is None else until} {filters.fingerprint()}",
     )
+    linked = [links(listing, table) for table in LINKS]
     if not with_messages:
-        return (listing,)
+        return listing, *linked
     threads = messages(
         listing,
         client,
@@ -177,7 +233,7 @@ def pancake_backfill(
         repair=repair,
         stop=stop,
     )
-    return listing, threads
+    return listing, threads, *linked
 
 
 def _span(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import logging
 import re
@@ -96,9 +97,26 @@ class PancakeClient:
         self.throttle = Throttle(requests_per_second, clock)
         self._base_url = base_url.rstrip("/")
         self._lock = threading.Lock()
-        self._session = _session(
-            token, self._base_url, transport or HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        self._transport = transport or HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        self._session = _session({"page_access_token": token}, self._base_url, self._transport)
+
+    def as_user(self, user_access_token: str) -> PancakeClient:
+        """Return a client that sends a user token instead of the page's; both are paced and counted as one.
+
+        Raises:
+            PancakeSettingsError: It can be no token.
+        """
+        token = user_access_token.strip()
+        if not _TOKEN.fullmatch(token):
+            raise PancakeSettingsError(
+                "`sources.pancake.user_access_token` holds white space or a character that no token has."
+                " Copy it again, or take it out: only the names of pages need it."
+            )
+        other = copy.copy(self)
+        other._session = _session(  # noqa: SLF001  # of its own class
+            {"access_token": token}, self._base_url, self._transport
         )
+        return other
 
     def get(self, endpoint: Endpoint, params: Params, **ids: str) -> Batch:
         """Return the rows of one call.
@@ -134,7 +152,7 @@ class PancakeClient:
         waited = self.throttle.wait(str(endpoint))
         sent_at = datetime.fromtimestamp(self.clock.time(), timezone.utc)
         with self._lock:
-            self.tally.calls[endpoint.rows_key] += 1
+            self.tally.calls[endpoint.name or endpoint.rows_key] += 1
             self.tally.waited_s += waited
         problem = ""
         try:
@@ -158,12 +176,14 @@ class PancakeClient:
                 str(endpoint),
                 endpoint.rows_key,
                 _retry_after_s(response, self.clock),
+                one_object=endpoint.one_object,
             )
         except PancakeTransientError as error:
             if error.rate_limited:
                 self._slow_down(error)
             raise
-        return Batch(body[endpoint.rows_key], sent_at)
+        found = body[endpoint.rows_key]
+        return Batch([found] if endpoint.one_object else found, sent_at, body)
 
     def _slow_down(self, error: PancakeTransientError) -> None:
         with self._lock:
@@ -172,13 +192,14 @@ class PancakeClient:
         logger.info(f"429: going on at {self.throttle.requests_per_second:.2f} calls/s")
 
     def _without_token(self, content: bytes) -> bytes:
-        token = cast("dict[str, str]", self._session.params)["page_access_token"].encode()
-        return content.replace(token, b"***") if token in content else content
+        (token,) = cast("dict[str, str]", self._session.params).values()
+        found = token.encode()
+        return content.replace(found, b"***") if found in content else content
 
 
-def _session(token: str, base_url: str, transport: BaseAdapter) -> requests.Session:
+def _session(token: dict[str, str], base_url: str, transport: BaseAdapter) -> requests.Session:
     session = Session(timeout=(settings.CONNECT_TIMEOUT_S, settings.READ_TIMEOUT_S), raise_for_status=False)
-    session.params = {"page_access_token": token}
+    session.params = token
     session.mount(base_url, transport)
     # Proxies and certificates of the environment are looked up once, not at every call.
     found = session.merge_environment_settings(base_url, {}, None, None, None)

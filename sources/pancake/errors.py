@@ -115,7 +115,13 @@ class PancakeTransientError(PancakeError):
 
 
 def unwrap(
-    status: int, content: bytes, endpoint: str, rows_key: str, retry_after_s: float | None = None
+    status: int,
+    content: bytes,
+    endpoint: str,
+    rows_key: str,
+    retry_after_s: float | None = None,
+    *,
+    one_object: bool = False,
 ) -> Body:
     """Return the body of a good reply and raise for every other.
 
@@ -128,6 +134,7 @@ def unwrap(
         endpoint: Template of the endpoint, for messages.
         rows_key: Key under which this endpoint gives its rows.
         retry_after_s: The server's `Retry-After` in seconds, if sent.
+        one_object: Whether an object stands under `rows_key` instead of a list.
 
     Raises:
         PancakeTransientError: 429 in status or body, 408, 5xx, a passing fault named in the body, cut JSON.
@@ -155,10 +162,12 @@ def unwrap(
         )
     if isinstance(body, dict) and body.get("success") is False:
         _raise_for_body(body, endpoint, status, retry_after_s)
-    if not isinstance(body, dict) or not isinstance(body.get(rows_key), list):
+    expected = dict if one_object else list
+    if not isinstance(body, dict) or not isinstance(body.get(rows_key), expected):
         found = _keys(body) if isinstance(body, dict) else type(body).__name__
         raise PancakeShapeError(
-            f"`GET {endpoint}` should hold a list under `{rows_key}`; found {found}."
+            f"`GET {endpoint}` should hold {'an object' if one_object else 'a list'} under `{rows_key}`;"
+            f" found {found}."
             " This is not the end of the data, so nothing is taken for read.",
             endpoint,
             status,

@@ -29,33 +29,87 @@ def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
     pipeline = active_pipeline()
     if pipeline is None:
         return disposition
-    with pipeline.sql_client() as client:
-        loaded = client.make_qualified_table_name(table.name)
-        with client.with_staging_dataset():
-            staged = client.make_qualified_table_name(table.name)
-        quote = client.escape_column_name
-        disposition["source_filter"] = _newer_than_loaded(table, loaded, staged, quote)
+    client = pipeline.sql_client()  # names need no connection
+    loaded = client.make_qualified_table_name(table.name)
+    with client.with_staging_dataset():
+        staged = client.make_qualified_table_name(table.name)
+    disposition["source_filter"] = _newer_than_loaded(table, loaded, staged, client.escape_column_name)
     return disposition
 
 
 def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> str:
-    key, row = quote(table.key), quote("_dlt_id")
+    row = quote("_dlt_id")
+    same_key = " AND ".join(f"d.{quote(name)} = s.{quote(name)}" for name in table.key)
     older: list[str] = []
     for place, column in enumerate(table.version):
         same = [f"d.{quote(before)} = s.{quote(before)}" for before in table.version[:place]]
         older.append(" AND ".join([*same, f"d.{quote(column)} > s.{quote(column)}"]))
-    condition = (
-        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {loaded} AS d ON d.{key} = s.{key}"  # noqa: S608
+    return _without_placeholders(
+        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {loaded} AS d ON {same_key}"  # noqa: S608
         f" WHERE {' OR '.join(f'({part})' for part in older)})"
     )
-    # dlt formats the condition; braces in names must survive it.
+
+
+def first_wins(table: Table) -> TDeleteInsertStrategyDict:
+    """Return a write disposition that leaves out rows whose key is there already."""
+    disposition: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
+    pipeline = active_pipeline()
+    if pipeline is None:
+        return disposition
+    client = pipeline.sql_client()
+    (key,) = map(client.escape_column_name, table.key)
+    loaded = client.make_qualified_table_name(table.name)
+    disposition["source_filter"] = _without_placeholders(f"{key} NOT IN (SELECT {key} FROM {loaded})")  # noqa: S608
+    return disposition
+
+
+def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
+    """Return a write disposition that replaces the rows of each owner as a set, unless a newer set is there.
+
+    A set that has become empty is one row whose last key column is empty: it deletes and is not inserted.
+    As a set may have no rows to compare with, the owner's row is compared as well.
+
+    Args:
+        table: Its key is the page, the owner and a member; its version is `synced_at`.
+        owner: Table of the owners, loaded beside it.
+    """
+    disposition: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
+    pipeline = active_pipeline()
+    if pipeline is None:
+        return disposition
+    client = pipeline.sql_client()
+    quote = client.escape_column_name
+    loaded, owners = map(client.make_qualified_table_name, (table.name, owner.name))
+    with client.with_staging_dataset():
+        staged = client.make_qualified_table_name(table.name)
+    row, version = quote("_dlt_id"), quote(table.version[-1])
+    _, owned_by, member = map(quote, table.key)
+    newest = " AND ".join(
+        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {other} AS d ON d.{key} = s.{owned_by}"  # noqa: S608
+        f" WHERE d.{version} > s.{version})"
+        for other, key in ((staged, owned_by), (loaded, owned_by), (owners, quote(*owner.key)))
+    )
+    replaced = f"{owned_by} IN (SELECT {owned_by} FROM {staged} WHERE {newest})"  # noqa: S608
+    disposition["destination_scope"] = _without_placeholders(replaced)
+    disposition["source_filter"] = _without_placeholders(f"{newest} AND {member} <> ''")
+    return disposition
+
+
+def _without_placeholders(condition: str) -> str:
+    """Escape braces: dlt formats the condition, and those in names must survive it."""
     return condition.replace("{", "{{").replace("}", "}}")
 
 
-def guarded(table: Table) -> Any:
-    """Return an item that creates the resource's own table even without rows, and guards it."""
+def guarded(table: Table, disposition: TDeleteInsertStrategyDict | None = None) -> Any:
+    """Return an item that creates the resource's own table even without rows, and guards it.
+
+    Args:
+        table: The resource's own.
+        disposition: How its rows are merged; default `newest_wins`.
+    """
     return dlt.mark.with_hints(
-        dlt.mark.materialize_table_schema(), dlt.mark.make_hints(write_disposition=newest_wins(table))
+        dlt.mark.materialize_table_schema(),
+        dlt.mark.make_hints(write_disposition=disposition or newest_wins(table)),
     )
 
 
@@ -66,7 +120,7 @@ def guarded_beside(table: Table) -> Iterator[Any]:
     """
     yield dlt.mark.with_hints(
         [],
-        dlt.mark.make_hints(table_name=table.name, columns={}, primary_key=table.key),
+        dlt.mark.make_hints(table_name=table.name, columns={}, primary_key=list(table.key)),
         create_table_variant=True,
     )
     yield dlt.mark.with_hints(
@@ -74,7 +128,7 @@ def guarded_beside(table: Table) -> Iterator[Any]:
         dlt.mark.make_hints(
             table_name=table.name,
             columns=table.hints(),
-            primary_key=table.key,
+            primary_key=list(table.key),
             write_disposition=newest_wins(table),
         ),
         create_table_variant=True,

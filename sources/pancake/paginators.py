@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
+from itertools import count
 
 from . import endpoints, settings
 from .errors import PancakeRequestError, PancakeShapeError, PancakeTransientError, PancakeWalkError
@@ -150,6 +151,54 @@ def walk_window(
         PancakeError: What `fetch` raises, except on a call that continues from a row.
     """
     return _WindowWalk(fetch, window, order_by, end, max_rows, ordered).run()
+
+
+def walk_numbered(fetch: FetchList, *, order_by: str, endpoint: str, max_rows: int | None = None) -> Walk:
+    """Read a list by page number, from the first page to an empty one.
+
+    A row that leaves the list meanwhile moves the rest up, over the edge between two pages, where it is not
+    seen. The list's `total` tells, and the list is read again.
+
+    Args:
+        fetch: Asks for one page; takes query parameters.
+        order_by: Field whose stamp the rows are given.
+        endpoint: For messages.
+        max_rows: Stop, incomplete, when the list holds more.
+
+    Raises:
+        PancakeShapeError: A page came twice in a row, so the number is not heeded.
+        PancakeWalkError: The list shrank during each of several walks.
+        PancakeError: What `fetch` raises.
+    """
+    walk = Walk()
+    for _ in range(settings.MAX_STALLED_STEPS):
+        totals: list[int] = []
+        before: set[str] = set()
+        for number in count(1):
+            batch = fetch({"page_number": number})
+            totals += [found for found in [batch.body.get("total")] if isinstance(found, int)]
+            if not batch.rows:
+                break
+            rows = {row_id(row, endpoint): row for row in batch.rows}
+            if rows.keys() == before:
+                raise PancakeShapeError(
+                    f"`GET {endpoint}` gave page {number - 1} again as page {number}, so its end cannot be"
+                    " found. This is not the end of the data, so nothing is taken for read.",
+                    endpoint,
+                )
+            before = set(rows)
+            for key, row in rows.items():
+                walk.rows[key] = Listed(row, parse_stamp(row.get(order_by)), batch.sent_at)
+            if max_rows is not None and len(walk.rows) > max_rows:
+                return walk
+        if totals == sorted(totals):
+            walk.complete = True
+            return walk
+    raise PancakeWalkError(
+        f"The list of `GET {endpoint}` shrank during each of {settings.MAX_STALLED_STEPS} walks, so rows may"
+        " be missing. Run again later, at a quieter time.",
+        endpoint,
+    )
 
 
 class _ChainEnd(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from math import isfinite
@@ -25,10 +25,12 @@ class Batch:
     Args:
         rows: Rows as sent.
         sent_at: When the call was sent, aware UTC.
+        body: The whole reply, for what it holds beside the rows.
     """
 
     rows: list[Row]
     sent_at: datetime
+    body: Row = field(default_factory=dict)
 
 
 _MISFIT: Final = object()
@@ -82,7 +84,8 @@ def row_id(row: Any, endpoint: str) -> str:
 def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
     """Return one row of `table` with all its columns.
 
-    A field without a column, and a value that does not fit its column, goes to `extra`.
+    A field without a column, and a value that does not fit its column, goes to `extra`. A table without that
+    column holds what it declares and nothing else.
 
     Args:
         row: Row as the API sent it.
@@ -93,15 +96,15 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
     fits = _fits(table)
     shaped: Row = dict.fromkeys(fits.columns)
     extra: Row = {}
-    for field, value in row.items():
-        known = fits.by_field.get(field)
+    for sent_as, value in row.items():
+        known = fits.by_field.get(sent_as)
         if known is None:
-            extra[field] = value
+            extra[sent_as] = value
         elif value is not None:
             name, fit = known
             fitted = fit(value)
             if fitted is _MISFIT:
-                extra[field] = value
+                extra[sent_as] = value
             else:
                 shaped[name] = fitted
     shaped["page_id"] = shaped["page_id"] or page_id
@@ -110,7 +113,7 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
         for key in ("id", "name"):
             fitted = _fit_text(shaped["sender"].get(key))
             shaped[f"sender_{key}"] = None if fitted is _MISFIT else fitted
-    if extra:
+    if extra and "extra" in shaped:
         shaped["extra"] = _storable(extra)
     return shaped
 

@@ -23,6 +23,12 @@ CONVERSATIONS_PER_BATCH = 60  # fixed by the server, API reference
 MESSAGES_PER_BATCH = 30  # seen in every capture; only used to state the least number of calls
 MESSAGES_PER_FIRST_BATCH = 20  # the smallest first batch on record (older reference)
 
+POSTS_PER_BATCH = 30  # the server's maximum, API reference
+CUSTOMERS_PER_BATCH = 100  # the server's maximum, API reference
+POSTS_TAIL_DAYS = 7.0  # ours: posts this young are read again, their counters change
+STATISTICS_TAIL_DAYS = 3  # ours: days read again, today included, until their counts are final
+PAGE_UTC_OFFSET_HOURS = 7.0  # Vietnam, where Pancake is at home
+
 LAG_S = 120.0  # ours: how far before the cursor a sync starts
 START_DAYS_BACK = 30  # ours: where a first sync starts
 MESSAGES_TAIL_S = 86_400.0  # ours: how far before its mark a changed thread is read again

@@ -138,3 +138,8 @@ def next_length(length_s: float, rows: int) -> float:
     wanted = settings.WINDOW_TARGET_ROWS / rows if rows else _GROWTH
     grown = length_s * min(wanted, _GROWTH)
     return max(settings.WINDOW_MIN_S, min(grown, settings.WINDOW_MAX_S))
+
+
+def shorter(window: Window) -> Window:
+    """Return the first quarter of a window that held too much."""
+    return first_window(window, max(settings.WINDOW_MIN_S, window.length_s / 4))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from . import lookups, statistics
 from .calls import Call, SlidingSecond, busiest_second
 from .clock import Clock
 from .faults import Fault, instead, marred, take_fault
@@ -38,6 +39,10 @@ class Endpoint:
     handler: Handler
 
 
+PAGES = "/api/v1/pages"
+"""The only path that a user token opens."""
+
+
 class FakePancake:
     """Pages behind the rules of the API. One instance may serve many threads.
 
@@ -62,6 +67,18 @@ class FakePancake:
             "/api/public_api/v1/pages/{page_id}/conversations/{conversation_id}/messages": Endpoint(
                 "messages", "messages", thread
             ),
+            PAGES: Endpoint("pages", "categorized", self._page_list),
+            **{
+                f"/api/public_api/v1/pages/{{page_id}}/{path}": Endpoint(name, key, handler)
+                for path, name, key, handler in (
+                    ("tags", "tags", "tags", lookups.tags),
+                    ("users", "users", "users", lookups.users),
+                    ("posts", "posts", "posts", lookups.posts),
+                    ("page_customers", "page_customers", "customers", lookups.page_customers),
+                    ("statistics/pages", "page_statistics", "data", statistics.of_page),
+                    ("statistics/users", "user_statistics", "data", statistics.of_users),
+                )
+            },
         }
         self.user_token = "user-token-for-tests"
         self.faults: list[Fault] = []
@@ -189,11 +206,18 @@ class FakePancake:
 
     def _normal(self, endpoint: Endpoint, call: Call, query: Query) -> Reply:
         try:
-            body = endpoint.handler(self._signed_in(call, query), query, call.conversation_id)
+            page = self.page() if endpoint.name == "pages" else self._signed_in(call, query)
+            body = endpoint.handler(page, query, call.conversation_id)
         except RefusedError as refused:
             return json_reply(refused.status, refused.body)
-        call.rows = len(body[endpoint.key])
+        call.rows = len(body.get(endpoint.key, ()))
         return json_reply(200, body)
+
+    def _page_list(self, page: FakePage, query: Query, conversation_id: str | None) -> dict[str, Any]:
+        """All pages, for the user token alone."""
+        if query.one("access_token") != self.user_token:
+            raise RefusedError(200, "Invalid access_token", 102)
+        return lookups.page_list(list(self._pages.values()), page.dialect)
 
     def _signed_in(self, call: Call, query: Query) -> FakePage:
         """The page that the token opens."""

@@ -11,9 +11,11 @@ SinceAlone = Literal["refused", "allowed"]
 MessageOrder = Literal["oldest_first", "newest_first", "shuffled"]
 LostCursor = Literal["top", "goes_on", "empty", "error"]
 WindowField = Literal["order_by", "updated_at"]
+CustomersWindowField = Literal["order_by", "inserted_at"]
 Ties = Literal["id", "reverse_id"]
 AuthFailure = Literal["body", "http"]
 MessageCount = Literal["exact", "off"]
+PageList = Literal["categorized", "pages"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,23 @@ class Dialect:
     ties: Ties = "id"
     """Rows of one stamp come by rising id, or by falling id."""
 
+    customers_window_field: CustomersWindowField = "order_by"
+    """The same for the list of customers."""
+
     ignores_current_count: bool = False
     """The first batch of messages comes back for ever."""
+
+    ignores_page_number: bool = False
+    """The first page of a numbered list comes back for ever."""
 
     auth_failure: AuthFailure = "body"
     """A wrong token: code 102 in a 200, or HTTP 401."""
 
     message_count: MessageCount = "exact"
     """off: a few too many, a few too few, or 0."""
+
+    page_list: PageList = "categorized"
+    """Where `/api/v1/pages` gives its rows: in lists by category, or in one list as documented."""
 
 
 LIVE = Dialect()
@@ -81,5 +92,6 @@ ARTICLE = Dialect(
     since_alone="allowed",
     message_order="newest_first",
     message_batches=(20, 25),
+    page_list="pages",
 )
 """What the tutorial and the older documents describe."""

@@ -50,6 +50,29 @@ class AssigneeChange:
 
 
 @dataclass(slots=True)
+class Note:
+    """What staff wrote about a customer."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(slots=True)
+class Post:
+    """One post of the page.
+
+    Attributes:
+        likes: on top of those that its comments stand for.
+    """
+
+    id: str
+    inserted_at: datetime
+    text: str
+    type: str = "photo"
+    likes: int = 0
+
+
+@dataclass(slots=True)
 class Conversation:
     """One conversation.
 
@@ -60,6 +83,8 @@ class Conversation:
         page_customer_id: the customer on this page.
         messages: oldest first.
         assignees: names of staff.
+        notes: notes about its customer, oldest first.
+        customer_updated_at: when the customer's profile last changed, if it did.
         deleted: set once it is gone from the page.
         drift: fields that lie over the row as sent, as if the API had changed.
     """
@@ -81,6 +106,8 @@ class Conversation:
     assignees: list[str] = field(default_factory=list)
     assignee_changes: list[AssigneeChange] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    customer_updated_at: datetime | None = None
     drift: Row = field(default_factory=dict)
 
     def message(self, message_id: str) -> Message:

@@ -19,11 +19,12 @@ from random import Random
 from . import history, phrases, rows
 from .clock import Clock
 from .dialect import LIVE, Dialect
-from .entities import AssigneeChange, Conversation, Message, Row, TagChange
+from .entities import AssigneeChange, Conversation, Message, Note, Post, Row, TagChange
 
 __all__ = ["Conversation", "FakePage", "Message"]
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 POSTS_PER_PAGE = 5
 IDS = uuid.UUID("00000000-0000-4000-8000-000000000000")
 """Namespace of every derived uuid."""
@@ -36,6 +37,11 @@ class FakePage:
         conversations: by id, in no order that means anything.
         tag_texts: tag id -> text and colour.
         staff: name -> uuid.
+        disabled_staff: names of those who have left.
+        posts: by id.
+        customers: by their id on this page, those of deleted conversations too.
+        utc_offset_hours: the page's time zone.
+        is_activated: whether Pancake serves the page.
         conversations_made, messages_made: how many ever, deleted ones too.
     """
 
@@ -58,6 +64,11 @@ class FakePage:
         self.conversations: dict[str, Conversation] = {}
         self.tag_texts: dict[int, tuple[str, str]] = dict(phrases.TAGS)
         self.staff = {name: self.uuid(f"staff:{name}") for name in phrases.STAFF}
+        self.disabled_staff = {phrases.STAFF[-1]}
+        self.posts: dict[str, Post] = {}
+        self.customers: dict[str, Conversation] = {}
+        self.utc_offset_hours = 7
+        self.is_activated = True
         self._churn = Random(f"{seed}:churn")
         self._serial = zlib.crc32(page_id.encode()) % 1_000_000
         self.conversations_made = 0
@@ -135,6 +146,12 @@ class FakePage:
                 ad_id=ad_id if type == "INBOX" and number % 9 == 0 else None,
             )
             self.conversations[conversation_id] = conversation
+            self.customers[conversation.page_customer_id] = conversation
+            if conversation.post_id is not None:
+                post = self.posts.get(conversation.post_id) or self.add_post(
+                    at=at - HOUR, id=conversation.post_id
+                )
+                post.inserted_at = min(post.inserted_at, at - HOUR)
             return conversation
 
     def set_tags(self, conversation_id: str, tags: Iterable[int | None]) -> None:
@@ -162,6 +179,49 @@ class FakePage:
         """Take the conversation off the page, without a tombstone."""
         with self.lock:
             self.conversations.pop(conversation_id).deleted = True
+
+    # What surrounds conversations.
+
+    def add_post(
+        self,
+        *,
+        at: datetime | None = None,
+        id: str | None = None,  # noqa: A002
+        text: str = "Hàng mới về 🌸",
+        type: str = "photo",  # noqa: A002
+    ) -> Post:
+        """Add a post."""
+        with self.lock:
+            post_id = id or f"{self.page_id}_8{self._serial:06d}{POSTS_PER_PAGE + len(self.posts):03d}"
+            self.posts[post_id] = Post(post_id, self._moment(at), text, type)
+            return self.posts[post_id]
+
+    def delete_tag(self, tag_id: int) -> None:
+        """Take a tag off the page; conversations and histories keep an empty place."""
+        with self.lock:
+            del self.tag_texts[tag_id]
+            for conversation in self.conversations.values():
+                conversation.tags = [None if tag == tag_id else tag for tag in conversation.tags]
+                for change in conversation.tag_changes:
+                    change.tag_id = None if change.tag_id == tag_id else change.tag_id
+
+    def add_note(self, conversation_id: str, text: str) -> None:
+        """Write a note about the customer: the customer's `updated_at` moves, the conversation's stays."""
+        with self.lock:
+            conversation = self.conversations[conversation_id]
+            conversation.notes.append(Note(self.now(), text))
+            conversation.customer_updated_at = self.now()
+
+    def rename_customer(self, conversation_id: str, name: str) -> None:
+        """Change the customer's name: the customer's `updated_at` moves, the conversation's stays."""
+        with self.lock:
+            conversation = self.conversations[conversation_id]
+            conversation.customer_name = name
+            conversation.customer_updated_at = self.now()
+
+    def staff_phone(self, name: str) -> str:
+        """The phone number of a member of staff, one that nobody can have."""
+        return f"+84000111{zlib.crc32(name.encode()) % 10_000:04d}"
 
     # Messages.
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from .dialect import Dialect
-from .entities import Conversation, Message, Row
+from .entities import Conversation, Message, Note, Row
 
 if TYPE_CHECKING:
     from .model import FakePage
@@ -65,7 +65,8 @@ def stamp_style(dialect: Dialect, row_id: str) -> Stamp:
     return styles[0] if len(styles) == 1 else styles[variety(row_id) % len(styles)]
 
 
-def _second(at: datetime) -> str:
+def second(at: datetime) -> str:
+    """A naive stamp without a fraction."""
     return _naive(at)[:19]
 
 
@@ -138,7 +139,7 @@ def _live_conversation(page: FakePage, conversation: Conversation) -> Row:
     look = variety(conversation.id)
     messages = conversation.messages
     newest = messages[-1] if messages else None
-    phones = [entry for message in messages if HINT in message.text for entry in _phones(message)]
+    phones = [entry for message in messages if HINT in message.text for entry in phones_in(message)]
     row: Row = {
         "id": conversation.id,
         "type": conversation.type,
@@ -155,7 +156,7 @@ def _live_conversation(page: FakePage, conversation: Conversation) -> Row:
         "inserted_at": stamp(conversation.inserted_at),
         "updated_at": stamp(conversation.updated_at),
         "last_sent_by": _sender(page, conversation, newest) if newest else _customer_sender(conversation),
-        "tags": [None if tag_id is None else _tag(page, tag_id) for tag_id in conversation.tags],
+        "tags": [None if tag_id is None else tag_row(page, tag_id) for tag_id in conversation.tags],
         "tag_histories": _tag_histories(page, conversation, stamp, look),
         "assignee_ids": [page.staff[name] for name in conversation.assignees],
         "assignee_group_id": None,
@@ -166,7 +167,7 @@ def _live_conversation(page: FakePage, conversation: Conversation) -> Row:
     if conversation.type == "INBOX" and (conversation.ad_id or look % 5):
         ad_id = conversation.ad_id
         row["ad_ids"] = [ad_id] if ad_id else []
-        ad = {"ad_id": ad_id, "post_id": None, "inserted_at": _second(conversation.inserted_at)}
+        ad = {"ad_id": ad_id, "post_id": None, "inserted_at": second(conversation.inserted_at)}
         row["ads"] = [ad] if ad_id else []
     return row
 
@@ -202,21 +203,26 @@ def _page_customer(page: FakePage, conversation: Conversation, look: int) -> Row
         "gender": ("female", "male", None)[look % 3],
         "global_id": None,
         "birthday": {"date": 1 + look % 28, "month": 1 + look % 12, "year": 0} if look % 4 == 0 else None,
-        "inserted_at": _second(conversation.inserted_at),
-        "notes": _notes(page, conversation) if look % 6 == 0 else None,
+        "inserted_at": second(conversation.inserted_at),
+        "notes": notes(page, conversation),
         "recent_orders": [] if look % 2 else None,
     }
 
 
-def _notes(page: FakePage, conversation: Conversation) -> list[Row]:
-    at = int(conversation.inserted_at.timestamp() * 1000)
+def notes(page: FakePage, conversation: Conversation) -> list[Row] | None:
+    """The notes about a customer, or None."""
+    usual = (
+        [Note(conversation.inserted_at, "Gọi lại sau giờ trưa ☎️")]
+        if variety(conversation.id) % 6 == 0
+        else []
+    )
     name, uid = next(iter(page.staff.items()))
     return [
         {
-            "id": page.uuid(f"note:{conversation.id}"),
-            "message": "Gọi lại sau giờ trưa ☎️",
+            "id": page.uuid(f"note:{conversation.id}:{number}"),
+            "message": note.text,
             "order_id": None,
-            "created_at": at,
+            "created_at": int(note.at.timestamp() * 1000),
             "updated_at": None,
             "removed_at": None,
             "images": [],
@@ -224,7 +230,8 @@ def _notes(page: FakePage, conversation: Conversation) -> list[Row]:
             "edit_history": [],
             "created_by": {"uid": uid, "fb_id": "1", "fb_name": name, "session_id": "invented-session"},
         }
-    ]
+        for number, note in enumerate([*usual, *conversation.notes])
+    ] or None
 
 
 def _message_count(page: FakePage, conversation: Conversation, look: int) -> int:
@@ -234,7 +241,8 @@ def _message_count(page: FakePage, conversation: Conversation, look: int) -> int
     return max(0, count + (0, 1, -1, 2, -2, -count)[look % 6])
 
 
-def _tag(page: FakePage, tag_id: int) -> Row:
+def tag_row(page: FakePage, tag_id: int) -> Row:
+    """A tag as an object."""
     text, color = page.tag_texts[tag_id]
     tag: Row = {"id": tag_id, "text": text, "color": color, "lighten_color": "#ecf0f1"}
     if tag_id % 3 == 0:
@@ -256,7 +264,7 @@ def _tag_histories(page: FakePage, conversation: Conversation, stamp: Stamp, loo
                     "action": change.action,
                     "editor_id": uid,
                     "editor_name": name,
-                    "tag": gone if change.tag_id is None else _tag(page, change.tag_id),
+                    "tag": gone if change.tag_id is None else tag_row(page, change.tag_id),
                 },
             }
         )
@@ -285,7 +293,8 @@ def _assignee_histories(page: FakePage, conversation: Conversation, stamp: Stamp
 # The wide rows: messages.
 
 
-def _phones(message: Message) -> list[Row]:
+def phones_in(message: Message) -> list[Row]:
+    """The phone numbers in a text."""
     return [
         {
             "phone_number": "+84" + found.group().replace(" ", ""),
@@ -303,7 +312,7 @@ def _live_message(page: FakePage, conversation: Conversation, message: Message) 
     comment = conversation.type == "COMMENT"
     first = comment and conversation.messages[0] is message
     inner = html.escape(message.text, quote=False).replace("\n", "<br />")
-    phones = _phones(message) if HINT in message.text else []
+    phones = phones_in(message) if HINT in message.text else []
     stamp = stamp_style(page.dialect, message.id)
     return {
         "id": message.id,
@@ -344,9 +353,8 @@ def _live_message(page: FakePage, conversation: Conversation, message: Message) 
 def _live_envelope(page: FakePage, conversation: Conversation, messages: list[Row]) -> Row:
     newest = conversation.messages[-1] if conversation.messages else None
     recent = conversation.messages[-30:]
-    phones = [entry for message in recent if HINT in message.text for entry in _phones(message)]
+    phones = [entry for message in recent if HINT in message.text for entry in phones_in(message)]
     reports = {entry["phone_number"]: {"order_fail": 0, "order_success": 1} for entry in phones}
-    look = variety(conversation.id)
     watermark = newest and {
         "psid": conversation.customer_psid,
         "message_id": newest.id,
@@ -364,7 +372,7 @@ def _live_envelope(page: FakePage, conversation: Conversation, messages: list[Ro
         "ad_clicks": {conversation.customer_id: None},
         "reports_by_phone": reports,
         "read_watermarks": [watermark] if watermark else [],
-        "notes": _notes(page, conversation) if look % 6 == 0 else None,
+        "notes": notes(page, conversation),
         "recent_orders": [],
         "post": None,
         "gender": None,

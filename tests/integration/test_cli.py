@@ -270,7 +270,7 @@ def test_short_runs_end_with_code_4_and_reach_the_end_together(
     pancake_command.settings["SOURCES__PANCAKE__REQUESTS_PER_SECOND"] = "15"
     codes: list[int] = []
     while not codes or codes[-1] == 4:
-        codes.append(pancake_command("sync", "--max-minutes", "0.04")[0])
+        codes.append(pancake_command("sync", "--max-minutes", "0.06")[0])
     assert len(codes) > 1
     assert codes[-1] == 0
     assert_complete(pancake_command.warehouse(), page)

@@ -16,11 +16,13 @@ from sources.pancake import pancake_source
 from sources.pancake.errors import PancakeError
 from sources.pancake.records import Row
 from sources.pancake.resources.conversations import now
-from sources.pancake.schema import TABLES
+from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES
 from tests.support import table
 
 from .warehouse import Load, State
 from .world import KilledError, Stop, World
+
+_SIMULATED = (CONVERSATIONS, MESSAGES, COVERAGE)
 
 
 @dataclass
@@ -45,7 +47,7 @@ class DuckDbWarehouse:
     def tables(self) -> dict[str, dict[str, Row]]:
         """Rows by table and key."""
         assert self._loaded is not None
-        return {one.name: table(self._loaded, one.name, one.key) for one in TABLES}
+        return {one.name: table(self._loaded, one.name, *one.key) for one in _SIMULATED}
 
     @property
     def cursor(self) -> datetime | None:
@@ -116,6 +118,7 @@ class DltWorld(World):
             workers=1,
             messages_tail_s=self._tail_s,
             stop=stop,
+            tables=[CONVERSATIONS.name, MESSAGES.name],
             **arguments,
         )
         assert package.pipeline is not None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sources.pancake.records import Row
@@ -79,11 +80,12 @@ class Warehouse:
 
     def _merge(self, table: Table, rows: Sequence[Row]) -> None:
         newest: dict[str, Row] = {}
+        key_of = itemgetter(*table.key)
         read_at = table.version[-1]
         for row in rows:
-            known = newest.get(row[table.key])
+            known = newest.get(key_of(row))
             if known is None or row[read_at] >= known[read_at]:
-                newest[row[table.key]] = row
+                newest[key_of(row)] = row
         loaded = self.tables[table.name]
         for key, row in newest.items():
             if key not in loaded or _version(table, loaded[key]) <= _version(table, row):

@@ -18,6 +18,7 @@ from sources.pancake.windows import (
     as_utc,
     first_window,
     next_length,
+    shorter,
     span,
     unix_ceil,
     unix_floor,
@@ -212,3 +213,12 @@ def test_the_next_window_aims_at_a_thousand_rows(length_s: float, rows: int, nex
 @given(length_s=st.floats(0.000001, settings.WINDOW_MAX_S), rows=st.integers(0, 10**7))
 def test_the_next_window_keeps_its_bounds(length_s: float, rows: int) -> None:
     assert settings.WINDOW_MIN_S <= next_length(length_s, rows) <= settings.WINDOW_MAX_S
+
+
+@given(since=MOMENTS, length_s=st.floats(settings.WINDOW_MIN_S + 0.001, settings.WINDOW_MAX_S))
+def test_a_full_window_is_cut_to_its_first_quarter(since: datetime, length_s: float) -> None:
+    window = Window(since, since + timedelta(seconds=length_s))
+    cut = shorter(window)
+    assert cut.since == window.since
+    assert cut.until < window.until
+    assert cut.length_s == pytest.approx(max(settings.WINDOW_MIN_S, window.length_s / 4), abs=1e-6)

@@ -84,7 +84,7 @@ def _resource(generator: Callable[..., Iterator[Any]], name: str) -> Callable[..
         generator,
         name=name,
         table_name=CONVERSATIONS.name,
-        primary_key=CONVERSATIONS.key,
+        primary_key=list(CONVERSATIONS.key),
         write_disposition="merge",
         columns=CONVERSATIONS.hints(),
     )

@@ -75,7 +75,7 @@ def messages(
         data_from=parent,
         name=name,
         table_name=MESSAGES.name,
-        primary_key=MESSAGES.key,
+        primary_key=list(MESSAGES.key),
         write_disposition="merge",
         columns=MESSAGES.hints(),
     )

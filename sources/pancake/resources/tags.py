@@ -1,0 +1,44 @@
+"""The table `tags`: the page's tags, deleted ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from .. import endpoints
+from ..client import PancakeClient
+from ..guard import guarded
+from ..records import row_id, shape
+from ..schema import TAGS
+from .lookups import fails_alone, with_history
+
+
+def tags(client: PancakeClient, *, name: str = TAGS.name) -> DltResource:
+    """One row per tag that the page has or had.
+
+    Args:
+        client: Reads the page.
+        name: Name of the resource; the table is always `tags`.
+    """
+    return dlt.resource(
+        _tags,
+        name=name,
+        table_name=TAGS.name,
+        primary_key=list(TAGS.key),
+        write_disposition="merge",
+        columns=TAGS.hints(),
+    )(client)
+
+
+def _tags(client: PancakeClient) -> Iterator[Any]:
+    yield guarded(TAGS)
+    with fails_alone(client, TAGS):
+        batch = client.get(endpoints.TAGS, {})
+        listed = [
+            shape({**row, "id": row_id(row, str(endpoints.TAGS))}, TAGS, client.page_id, batch.sent_at)
+            for row in batch.rows
+        ]
+        yield with_history(listed, batch, TAGS, client.page_id)
