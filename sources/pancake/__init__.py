@@ -65,7 +65,6 @@ def pancake_source(
     messages_tail_s: float = settings.MESSAGES_TAIL_S,
     workers: int = settings.WORKERS,
     tables: Sequence[str] | None = None,
-    user_access_token: dlt.TSecretStrValue | None = None,
     posts_tail_days: float = settings.POSTS_TAIL_DAYS,
     page_utc_offset_hours: float = settings.PAGE_UTC_OFFSET_HOURS,
     *,
@@ -73,6 +72,8 @@ def pancake_source(
     stop: Callable[[], bool] = _never,
 ) -> Sequence[DltResource]:
     """One page: its conversations and messages, and the tables beside them.
+
+    With a user token as the secret `sources.pancake.user_access_token`, `pages` describes the page.
 
     Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With `since` it is a
     range load: it reads that span, every thread in it whole, and leaves the cursor alone.
@@ -95,7 +96,6 @@ def pancake_source(
         workers: Threads that are read side by side.
         tables: Which tables to load beside `conversations`. Default: those that cost one call at most, and
             `messages`.
-        user_access_token: Token of a user of the page, for what the table `pages` says of it.
         posts_tail_days: How young a post is read again, in days: its counters change.
         page_utc_offset_hours: The page's time zone, in which Pancake cuts statistics into days.
         client: A client to use instead of one made from the first four arguments.
@@ -140,7 +140,7 @@ def pancake_source(
         **{table.name: partial(links, listing, table) for table in LINKS},
         TAGS.name: partial(tags_of_page, client),
         USERS.name: partial(users, client),
-        PAGES.name: partial(pages, client, user_access_token=user_access_token),
+        PAGES.name: partial(pages, client, user_access_token=_user_access_token()),
         POSTS.name: partial(posts, client, **bounds, tail_days=posts_tail_days),
         PAGE_CUSTOMERS.name: partial(page_customers, client, **bounds, lag_s=lag_s, stop=stop),
         PAGE_STATISTICS.name: partial(page_statistics, client, **by_day),
@@ -149,6 +149,12 @@ def pancake_source(
     wanted = set(DEFAULT_TABLES if tables is None else tables)
     _check_tables(wanted, {CONVERSATIONS.name, *known})
     return listing, *(make() for name, make in known.items() if name in wanted)
+
+
+def _user_access_token() -> str | None:
+    # No argument of the source: `dlt init` would ask everybody for it.
+    token: Any = dlt.secrets.get("sources.pancake.user_access_token")
+    return None if token is None else str(token)
 
 
 def _check_tables(wanted: set[str], known: set[str]) -> None:

@@ -29,10 +29,14 @@ Sync = Callable[..., dlt.Pipeline]
 
 
 @pytest.fixture
-def sync(make_client: MakeClient, warehouse: Warehouse, tmp_path: Path) -> Sync:
+def sync(
+    make_client: MakeClient, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Sync:
     """Run one sync as the command line does, and return its pipeline."""
 
-    def run(name: str = "pancake", **arguments: Any) -> dlt.Pipeline:
+    def run(name: str = "pancake", user_access_token: str | None = None, **arguments: Any) -> dlt.Pipeline:
+        if user_access_token is not None:
+            monkeypatch.setenv("SOURCES__PANCAKE__USER_ACCESS_TOKEN", user_access_token)
         pipeline = warehouse.pipeline(tmp_path / name, name)
         destinations.load(pipeline, pancake_source("any", "any", client=make_client(), **arguments))
         return pipeline
