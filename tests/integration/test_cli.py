@@ -264,6 +264,26 @@ def test_many_threads_failing_in_a_row_stop_the_run_with_code_1(
     assert pancake.count("messages") < 40
 
 
+def test_a_lookup_that_fails_ends_with_code_3_and_is_named(
+    pancake_command: Cli, page: FakePage, pancake: FakePancake
+) -> None:
+    pancake.fail(Fault("html", endpoint="tags", times=None))
+    code, out, _ = pancake_command("sync", "--tables", "messages, tags, users")
+    assert code == 3
+    assert "tags (PancakeShapeError)" in out
+    assert "users" not in out
+    assert_complete(pancake_command.warehouse(), page)
+    pancake.faults.clear()
+    assert pancake_command("sync", "--tables", "tags")[0] == 0
+
+
+def test_a_table_that_does_not_exist_ends_with_code_2(pancake_command: Cli, pancake: FakePancake) -> None:
+    code, _, err = pancake_command("sync", "--tables", "messages,tgas")
+    assert code == 2
+    assert "names tgas" in err
+    assert pancake.count() == 0
+
+
 def test_short_runs_end_with_code_4_and_reach_the_end_together(
     pancake_command: Cli, page: FakePage, pancake: FakePancake
 ) -> None:

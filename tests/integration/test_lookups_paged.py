@@ -145,7 +145,9 @@ def test_three_kinds_of_warehouse_hold_every_table_alike(
     time: FakeTime,
     make_client: MakeClient,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SOURCES__PANCAKE__USER_ACCESS_TOKEN", pancake.user_token)
     pipeline = warehouse.pipeline(tmp_path)
     page.populate(days=5, conversations=40)
     for _ in range(2):
@@ -155,7 +157,6 @@ def test_three_kinds_of_warehouse_hold_every_table_alike(
             client=make_client(),
             start_date="2026-03-10",
             tables=[table.name for table in schema.TABLES if table is not schema.COVERAGE],
-            user_access_token=pancake.user_token,
         )
         destinations.load(pipeline, everything)
         assert_complete(pipeline, page)
