@@ -25,7 +25,9 @@ def show(outcome: Outcome, console: Console) -> None:
         console: Where to print.
     """
     counts = outcome.counts
-    minimum = counts["list_calls_minimum"] + counts["thread_calls_minimum"]
+    lists, threads = outcome.calls["conversations"], outcome.calls["messages"]
+    lookups = outcome.calls.total() - lists - threads
+    minimum = counts["list_calls_minimum"] + counts["thread_calls_minimum"] + lookups
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
@@ -44,8 +46,8 @@ def show(outcome: Outcome, console: Console) -> None:
     )
     table.add_row(
         "calls",
-        f"{outcome.calls.total():,} ({outcome.calls['conversations']:,} lists,"
-        f" {outcome.calls['messages']:,} threads); at least {minimum:,} were needed",
+        f"{outcome.calls.total():,} ({lists:,} lists, {threads:,} threads, {lookups:,} lookups); at least"
+        f" {minimum:,} were needed",
     )
     table.add_row(
         "waits",
