@@ -9,7 +9,18 @@ from dlt.common.destination import AnyDestination, Destination, TLoaderFileForma
 from dlt.destinations.adapters import bigquery_adapter
 from dlt.extract import DltSource
 
-from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES, PAGE_CUSTOMERS, USER_STATISTICS
+from sources.pancake.schema import (
+    ASSIGNEE_EVENTS,
+    CONVERSATION_ADS,
+    CONVERSATION_ASSIGNEES,
+    CONVERSATION_TAGS,
+    CONVERSATIONS,
+    COVERAGE,
+    MESSAGES,
+    PAGE_CUSTOMERS,
+    TAG_EVENTS,
+    USER_STATISTICS,
+)
 
 WAREHOUSE = "warehouse"
 DEFAULT_TYPE = "duckdb"
@@ -93,6 +104,12 @@ _INDEXES = (
     (COVERAGE, "page_id", "status"),
     (PAGE_CUSTOMERS, "page_id", "id"),
     (USER_STATISTICS, "page_id", "user_id", "hour_utc"),
+    (CONVERSATION_TAGS, "conversation_id"),
+    (CONVERSATION_TAGS, "page_id", "tag_id"),
+    (CONVERSATION_ASSIGNEES, "conversation_id"),
+    (CONVERSATION_ADS, "conversation_id"),
+    (TAG_EVENTS, "id"),
+    (ASSIGNEE_EVENTS, "id"),
 )
 """For PostgreSQL: the merge keys, and what people look for."""
 

@@ -252,6 +252,8 @@ def test_postgres_tables_are_indexed_by_key_and_by_what_people_look_for(sync: Sy
         "conversations_id_idx",
         "messages_id_idx",
         "conversation_coverage_conversation_id_idx",
+        "conversation_tags_conversation_id_idx",
+        "tag_events_id_idx",
     } <= {row[0] for row in rows or ()}
 
 
