@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TDeleteInsertStrategyDict
+from dlt.extract import DltResource
 
 from .schema import Table
 
@@ -98,6 +99,24 @@ def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
 def _without_placeholders(condition: str) -> str:
     """Escape braces: dlt formats the condition, and those in names must survive it."""
     return condition.replace("{", "{{").replace("}", "}}")
+
+
+def merged(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> Callable[..., DltResource]:
+    """Return what makes the resource of a table that is merged by its key.
+
+    Args:
+        generator: Yields its rows, after `guarded`.
+        table: The table.
+        name: Name of the resource.
+    """
+    return dlt.resource(
+        generator,
+        name=name,
+        table_name=table.name,
+        primary_key=list(table.key),
+        write_disposition="merge",
+        columns=table.hints(),
+    )
 
 
 def guarded(table: Table, disposition: TDeleteInsertStrategyDict | None = None) -> Any:

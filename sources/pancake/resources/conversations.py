@@ -14,7 +14,7 @@ from .. import endpoints, settings
 from ..client import PancakeClient
 from ..errors import PancakeSettingsError
 from ..filters import Filters
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..paginators import EndOfList, Walk, walk_window
 from ..records import Batch, Row, shape
 from ..schema import CONVERSATIONS
@@ -54,7 +54,7 @@ def conversations(
             "updated_at", lag=lag_s, on_cursor_value_missing="include", allow_external_schedulers=False
         )
     )
-    return _resource(_conversations, name)(client, start, until, filters, stop, updated_at=cursor)
+    return merged(_conversations, CONVERSATIONS, name)(client, start, until, filters, stop, updated_at=cursor)
 
 
 def backfill(
@@ -76,18 +76,7 @@ def backfill(
         entry: Name of the span in the state.
         name: Name of the resource; the table is always `conversations`.
     """
-    return _resource(_backfill, name)(client, whole, filters, entry, newest_first)
-
-
-def _resource(generator: Callable[..., Iterator[Any]], name: str) -> Callable[..., DltResource]:
-    return dlt.resource(
-        generator,
-        name=name,
-        table_name=CONVERSATIONS.name,
-        primary_key=list(CONVERSATIONS.key),
-        write_disposition="merge",
-        columns=CONVERSATIONS.hints(),
-    )
+    return merged(_backfill, CONVERSATIONS, name)(client, whole, filters, entry, newest_first)
 
 
 def _conversations(

@@ -10,7 +10,7 @@ from dlt.extract import DltResource
 
 from .. import endpoints, settings
 from ..client import PancakeClient
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..paginators import Walk, walk_numbered
 from ..records import Batch, parse_stamp, shape
 from ..schema import PAGE_CUSTOMERS
@@ -45,14 +45,7 @@ def page_customers(
         stop: Asked between windows; True ends the load at this safe point.
         name: Name of the resource; the table is always `page_customers`.
     """
-    resource = dlt.resource(
-        _page_customers,
-        name=name,
-        table_name=PAGE_CUSTOMERS.name,
-        primary_key=list(PAGE_CUSTOMERS.key),
-        write_disposition="merge",
-        columns=PAGE_CUSTOMERS.hints(),
-    )
+    resource = merged(_page_customers, PAGE_CUSTOMERS, name)
     cursor = (
         None
         if ranged

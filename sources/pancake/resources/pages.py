@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints
 from ..client import PancakeClient
 from ..errors import PancakeAccessError, PancakeAuthError, PancakeShapeError
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..records import Batch, Row, shape
 from ..schema import PAGES
 from .conversations import now
@@ -29,14 +28,7 @@ def pages(
         name: Name of the resource; the table is always `pages`.
     """
     user = client.as_user(user_access_token) if user_access_token else None
-    return dlt.resource(
-        _pages,
-        name=name,
-        table_name=PAGES.name,
-        primary_key=list(PAGES.key),
-        write_disposition="merge",
-        columns=PAGES.hints(),
-    )(client, user)
+    return merged(_pages, PAGES, name)(client, user)
 
 
 def _pages(client: PancakeClient, user: PancakeClient | None) -> Iterator[Any]:

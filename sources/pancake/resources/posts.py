@@ -11,7 +11,7 @@ from dlt.extract import DltResource
 
 from .. import endpoints, settings
 from ..client import PancakeClient
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..paginators import walk_numbered
 from ..records import Batch, shape
 from ..schema import POSTS
@@ -38,14 +38,7 @@ def posts(
         tail_days: How young a post is read again, in days.
         name: Name of the resource; the table is always `posts`.
     """
-    resource = dlt.resource(
-        _posts,
-        name=name,
-        table_name=POSTS.name,
-        primary_key=list(POSTS.key),
-        write_disposition="merge",
-        columns=POSTS.hints(),
-    )
+    resource = merged(_posts, POSTS, name)
     return resource(client, start, until, ranged, timedelta(days=tail_days))
 
 

@@ -16,7 +16,7 @@ from .. import endpoints, settings
 from ..client import PancakeClient
 from ..endpoints import Endpoint
 from ..errors import PancakeShapeError
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..records import Batch, Row, parse_stamp, shape
 from ..schema import PAGE_STATISTICS, USER_STATISTICS, Table
 from ..windows import unix_ceil, unix_floor
@@ -120,14 +120,7 @@ def user_statistics(
 
 
 def _resource(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> Callable[..., DltResource]:
-    return dlt.resource(
-        generator,
-        name=name,
-        table_name=table.name,
-        primary_key=list(table.key),
-        write_disposition="merge",
-        columns=table.hints(),
-    )
+    return merged(generator, table, name)
 
 
 def _page_statistics(client: PancakeClient, span: Span) -> Iterator[Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints
 from ..client import PancakeClient
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..records import row_id, shape
 from ..schema import TAGS
 from .lookups import fails_alone, with_history
@@ -23,14 +22,7 @@ def tags(client: PancakeClient, *, name: str = TAGS.name) -> DltResource:
         client: Reads the page.
         name: Name of the resource; the table is always `tags`.
     """
-    return dlt.resource(
-        _tags,
-        name=name,
-        table_name=TAGS.name,
-        primary_key=list(TAGS.key),
-        write_disposition="merge",
-        columns=TAGS.hints(),
-    )(client)
+    return merged(_tags, TAGS, name)(client)
 
 
 def _tags(client: PancakeClient) -> Iterator[Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints
 from ..client import PancakeClient
-from ..guard import guarded
+from ..guard import guarded, merged
 from ..records import Batch, Row, row_id, shape
 from ..schema import USERS
 from .lookups import fails_alone, with_history
@@ -23,14 +22,7 @@ def users(client: PancakeClient, *, name: str = USERS.name) -> DltResource:
         client: Reads the page.
         name: Name of the resource; the table is always `users`.
     """
-    return dlt.resource(
-        _users,
-        name=name,
-        table_name=USERS.name,
-        primary_key=list(USERS.key),
-        write_disposition="merge",
-        columns=USERS.hints(),
-    )(client)
+    return merged(_users, USERS, name)(client)
 
 
 def _users(client: PancakeClient) -> Iterator[Any]:
