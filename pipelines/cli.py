@@ -9,18 +9,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
-from dlt.extract import DltSource
 from rich.console import Console
 
-from pipelines import report, runs
-from pipelines.runs import Outcome
-from sources.pancake import Page, configured_pages, pancake_pages_backfill, pancake_pages_source
-from sources.pancake.assembly import DEFAULT_TABLES, LISTED_WHOLE
+from pipelines import jobs, logs, report, runs
+from pipelines.execution import execute
+from pipelines.runs import MakeSource, Outcome
+from sources.pancake import Page, configured_pages
 
 app = typer.Typer(
     add_completion=False,
@@ -46,6 +47,15 @@ OnlyPages = Annotated[
 MaxMinutes = Annotated[
     float | None, typer.Option(min=0.01, help="End at the next safe point after so many minutes.")
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write the record of the run here, as JSON. Default: beside dlt's state."),
+]
+ReportMarkdown = Annotated[
+    Path | None,
+    typer.Option("--report-md", help="Append the record as Markdown here. Default: $GITHUB_STEP_SUMMARY."),
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Write events to standard error as lines of JSON.")]
 
 
 @app.command()
@@ -56,19 +66,21 @@ def sync(
     max_minutes: MaxMinutes = None,
     tables: Tables = None,
     page: OnlyPages = None,
+    report_file: ReportFile = None,
+    report_md: ReportMarkdown = None,
+    log_json: LogJson = False,
 ) -> None:
     """Load what is new since the last sync, of all pages.
 
     Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some pages, threads or lookup tables
-    failed, 4 stopped with work left.
+    failed, 4 stopped with work left, 5 another run reads a page.
     """
-    wanted = DEFAULT_TABLES if tables is None else [name.strip() for name in tables.split(",")]
-    later = [name for name in wanted if name not in LISTED_WHOLE]
-
-    def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
-        return pancake_pages_source(pages, tables=wanted if first else later, stop=stop)
-
-    _run(pipeline, dataset, page, lambda _: make_source, load_every=load_every, max_minutes=max_minutes)
+    chosen = None if tables is None else [name.strip() for name in tables.split(",")]
+    _run(
+        "sync",
+        _Options(pipeline, dataset, page, max_minutes, load_every, report_file, report_md, log_json),
+        lambda _: jobs.sync(chosen),
+    )
 
 
 @app.command()
@@ -88,6 +100,9 @@ def backfill(
     dataset: Dataset = "pancake",
     max_minutes: MaxMinutes = None,
     page: OnlyPages = None,
+    report_file: ReportFile = None,
+    report_md: ReportMarkdown = None,
+    log_json: LogJson = False,
 ) -> None:
     """Load a span of time again, window by window, beside the schedule of syncs.
 
@@ -100,51 +115,57 @@ def backfill(
         raise typer.BadParameter("give either --since or --last-days")
     begin = since or f"{datetime.now(timezone.utc) - timedelta(days=last_days or 0):%Y-%m-%d}"
 
-    def of_pages(every: Sequence[Page]) -> runs.MakeSource:
-        def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
-            return pancake_pages_backfill(
-                every,
-                since=begin,
-                until=until,
-                with_messages=messages,
-                newest_first=newest_first,
-                only=[page.page_id for page in pages],
-                repair=first,
-                stop=stop,
-            )
-
-        return make_source
-
-    def after_piece(outcome: Outcome) -> None:
-        report.show_progress(outcome, Console(stderr=True))
-
-    _run(pipeline, dataset, page, of_pages, max_minutes=max_minutes, after_piece=after_piece)
+    _run(
+        "backfill",
+        _Options(pipeline, dataset, page, max_minutes, math.inf, report_file, report_md, log_json),
+        lambda pages: jobs.backfill(
+            pages, since=begin, until=until, with_messages=messages, newest_first=newest_first
+        ),
+    )
 
 
-def _run(
-    pipeline: str,
-    dataset: str,
-    only: list[str] | None,
-    of_pages: Callable[[Sequence[Page]], runs.MakeSource],
-    *,
-    load_every: float | None = None,
-    max_minutes: float | None,
-    after_piece: Callable[[Outcome], None] = lambda _: None,
-) -> None:
+@dataclass(frozen=True)
+class _Options:
+    pipeline: str
+    dataset: str
+    only: list[str] | None
+    max_minutes: float | None
+    load_every: float
+    report: Path | None
+    report_md: Path | None
+    log_json: bool
+
+
+def _run(command: str, options: _Options, job_of: Callable[[Sequence[Page]], MakeSource]) -> None:
+    """Run a command, show what it did and exit with its code."""
+    watched = sys.stderr.isatty() and not options.log_json
     with _errors_explained(), _interrupts() as interrupted:
-        pages = configured_pages(only or ())
-        outcome = runs.run(
-            runs.make_pipeline(pipeline, dataset, show_progress=sys.stderr.isatty()),
+        pages = configured_pages(options.only or ())
+        pipeline = runs.make_pipeline(options.pipeline, options.dataset, show_progress=watched)
+        outcome, record = execute(
+            command,
+            pipeline,
             pages,
-            of_pages(pages),
-            load_every_s=math.inf if load_every is None else load_every * 60,
-            max_s=None if max_minutes is None else max_minutes * 60,
+            job_of(pages),
+            logs.set_up(as_json=options.log_json, quiet=watched),
+            load_every_s=options.load_every * 60,
+            max_s=None if options.max_minutes is None else options.max_minutes * 60,
             interrupted=interrupted.is_set,
-            after_piece=after_piece,
+            after_piece=_progress(command, shown=not options.log_json),
         )
+    report.write(record, options.report or Path(pipeline.working_dir) / "last_run.json", options.report_md)
+    if outcome.loads:
         report.show(outcome, Console())
-        report.show_errors(outcome, Console(stderr=True))
-    raise typer.Exit(outcome.exit_code)
+    report.show_errors(record, Console(stderr=True))
+    raise typer.Exit(record["exit_code"])
+
+
+def _progress(command: str, *, shown: bool) -> Callable[[Outcome], None]:
+    def show(outcome: Outcome) -> None:
+        if command == "backfill" and shown:
+            report.show_progress(outcome, Console(stderr=True))
+
+    return show
 
 
 @contextmanager

@@ -86,6 +86,11 @@ def load(pipeline: dlt.Pipeline, source: Any) -> None:
         _create_indexes(pipeline)
 
 
+def is_in_use(error: BaseException) -> bool:
+    """Tell whether another process has the warehouse open: DuckDB lets in one at a time."""
+    return "Could not set lock on file" in str(error)
+
+
 def _cluster(source: Any) -> None:
     """Lay out BigQuery tables so that a page, a conversation and a day are found without a full scan."""
     for resource in source.resources.values() if isinstance(source, DltSource) else [source]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from datetime import datetime, timezone
+from pathlib import Path
 
 from humanize import naturaldelta
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import run_record
+from pipelines.run_record import Record
 from pipelines.runs import ExitCode, Outcome
 
 _ENDINGS = {
@@ -29,7 +34,7 @@ def show(outcome: Outcome, console: Console) -> None:
     counts = outcome.counts
     lists, threads = outcome.calls["conversations"], outcome.calls["messages"]
     lookups = outcome.calls.total() - lists - threads
-    minimum = counts["list_calls_minimum"] + counts["thread_calls_minimum"] + lookups
+    minimum = sum(page.calls_minimum for page in outcome.pages.values())
     waited_s = sum(page.waited_s for page in outcome.pages.values())
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
@@ -74,17 +79,35 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(_ENDINGS[outcome.exit_code])
 
 
-def show_errors(outcome: Outcome, console: Console) -> None:
-    """Print what ended the reading of pages, one line each.
+def show_errors(record: Record, console: Console) -> None:
+    """Print what ended the run, or the reading of pages, one line each.
 
     Args:
-        outcome: The run.
+        record: The run.
         console: Where to print.
     """
-    for page_id, page in outcome.pages.items():
-        if page.error:
-            text = f"error: page {page_id}: {page.error['message']}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+    found = [
+        f"page {page['page_id']}: {page['error']['message']}" for page in record["pages"] if page["error"]
+    ]
+    for text in [record["error"], *found] if record["error"] else found:
+        console.print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def write(record: Record, json_file: Path, markdown_file: Path | None) -> None:
+    """Write a record as JSON, and append it as Markdown.
+
+    Args:
+        record: The run.
+        json_file: Is replaced.
+        markdown_file: Default: what GITHUB_STEP_SUMMARY names, if anything.
+    """
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    named = os.environ.get("GITHUB_STEP_SUMMARY")
+    markdown_file = markdown_file or (Path(named) if named else None)
+    if markdown_file:
+        with markdown_file.open("a", encoding="utf-8") as summary:
+            summary.write(run_record.markdown(record))
 
 
 def show_progress(outcome: Outcome, console: Console) -> None:

@@ -23,6 +23,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
+from pipelines.leases import LeaseTakenError
 from sources.pancake import Page
 from sources.pancake.errors import PancakeError, PancakeSettingsError
 
@@ -54,6 +55,7 @@ class ExitCode(IntEnum):
     WRONG_SETTINGS = 2
     PARTIAL = 3
     STOPPED = 4
+    OVERLAP = 5
 
 
 class Status(str, Enum):
@@ -73,6 +75,7 @@ class PageOutcome:
         counts: Counts of its resources, as their metrics name them.
         calls: Calls by endpoint.
         waited_s: Seconds waited for the rate limit, over all threads.
+        slowest_rate: Lowest rate to which 429s brought the page, in calls per second; None without calls.
         finished: Whether everything that was asked for has been read or tried.
         error: Class and message of the error that ended the reading of the page, if one did.
         failed_lookups: Lookup tables that could not be read, and the class of the error.
@@ -84,12 +87,20 @@ class PageOutcome:
     counts: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     waited_s: float = 0.0
+    slowest_rate: float | None = None
     finished: bool = False
     error: dict[str, str] | None = None
     failed_lookups: dict[str, str] = field(default_factory=dict)
     newest_updated_at: datetime | None = None
     read_s: float = 0.0
     left_s: float = 0.0
+
+    @property
+    def calls_minimum(self) -> int:
+        """Calls that were needed for what was read."""
+        of_threads = self.calls["conversations"] + self.calls["messages"]
+        lookups = self.calls.total() - of_threads
+        return self.counts["list_calls_minimum"] + self.counts["thread_calls_minimum"] + lookups
 
     @property
     def status(self) -> Status:
@@ -109,11 +120,20 @@ class Outcome:
         pages: By page id.
         loads: Packages loaded.
         seconds: Duration.
+        seconds_by_step: Seconds that dlt spent to extract, normalize and load.
+        rows: Rows loaded by table.
     """
 
     pages: dict[str, PageOutcome]
     loads: int = 0
     seconds: float = 0.0
+    seconds_by_step: dict[str, float] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, pages: Sequence[Page]) -> Outcome:
+        """Return that of a run that has done nothing yet."""
+        return cls({page.page_id: PageOutcome() for page in pages})
 
     @property
     def counts(self) -> Counter[str]:
@@ -157,25 +177,26 @@ def run(
     pipeline: dlt.Pipeline,
     pages: Sequence[Page],
     make_source: MakeSource,
+    outcome: Outcome,
     *,
     load_every_s: float,
     max_s: float | None,
     interrupted: Callable[[], bool],
     after_piece: Callable[[Outcome], None] = lambda _: None,
-) -> Outcome:
+) -> None:
     """Load what the source gives, piece by piece, until all is read or time is up.
 
     Args:
         pipeline: Where to.
         pages: What to read.
         make_source: Makes the source of one piece.
+        outcome: Receives what was done.
         load_every_s: Seconds of reading after which what was read is loaded.
         max_s: Seconds after which the run ends at the next safe point.
         interrupted: Whether somebody asked the run to end.
         after_piece: Told of the run so far after each piece that is not the last.
     """
     began = time.monotonic()
-    outcome = Outcome({page.page_id: PageOutcome() for page in pages})
 
     def is_over() -> bool:
         return interrupted() or (max_s is not None and time.monotonic() - began >= max_s)
@@ -193,7 +214,6 @@ def run(
             break
         after_piece(outcome)
     _add_newest(outcome, pipeline)
-    return outcome
 
 
 def _side_by_side(pages: int) -> AbstractContextManager[None]:
@@ -228,12 +248,19 @@ def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
     """Add what the resources counted in the last load."""
     trace = pipeline.last_trace
     info = trace and trace.last_extract_info
-    if not info:
+    if not trace or not info:
         return
+    for step in trace.steps:
+        if step.finished_at and step.step in ("extract", "normalize", "load"):
+            seconds = (step.finished_at - step.started_at).total_seconds()
+            outcome.seconds_by_step[step.step] = outcome.seconds_by_step.get(step.step, 0.0) + seconds
+    if trace.last_normalize_info:
+        loaded = trace.last_normalize_info.row_counts
+        outcome.rows.update({name: count for name, count in loaded.items() if not name.startswith("_dlt")})
     by_page: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for package in info.metrics.values():
-        for step in package:
-            for name, metrics in step["resource_metrics"].items():
+        for part in package:
+            for name, metrics in part["resource_metrics"].items():
                 custom = metrics.custom_metrics
                 if "page_id" in custom:
                     by_page.setdefault(custom["page_id"], []).append((name, custom))
@@ -261,6 +288,8 @@ def _add_metrics_of_page(page: PageOutcome, page_id: str, found: list[tuple[str,
     if client is not None:
         page.calls.update(client["calls"])
         page.waited_s += client["waited_s"]
+        rates = [rate for rate in (page.slowest_rate, client.get("slowest_rate")) if rate is not None]
+        page.slowest_rate = min(rates, default=None)
         for name in _OF_THE_CLIENT:
             page.counts[name] += client[name]
 
@@ -282,6 +311,8 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
             return ExitCode.FAILED, str(cause)
         if advice := _what_to_set(cause):
             return ExitCode.WRONG_SETTINGS, advice
+    if isinstance(error, LeaseTakenError):
+        return ExitCode.OVERLAP, str(error)
     if isinstance(error, PipelineStepFailed) and error.step in ("sync", "load"):
         return ExitCode.FAILED, f"The warehouse: {chain[-1]}\n{destinations.WHAT_TO_CHECK}"
     return ExitCode.FAILED, str(error)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pipelines.run_record import SYNC_PAGES, SYNC_RUNS
 from sources.pancake.schema import TABLES, Table
 
 TARGET = Path(__file__).parents[1] / "docs/tables.md"
 TYPES = {
     "text": ("VARCHAR", "varchar", "STRING"),
     "bigint": ("BIGINT", "bigint", "INT64"),
+    "double": ("DOUBLE", "double precision", "FLOAT64"),
     "bool": ("BOOLEAN", "boolean", "BOOL"),
     "timestamp": ("TIMESTAMPTZ", "timestamptz", "TIMESTAMP"),
     "json": ("JSON", "jsonb", "JSON"),
 }
+EVERY_TABLE = (*TABLES, SYNC_RUNS, SYNC_PAGES)
 HEADER = """# Tables
 
 Every table that is loaded exists with all of its columns after the first run, also of an empty page. Only
-when `tables` names them are `posts`, `page_customers`, `page_statistics` and `user_statistics` loaded. Stamps
-are UTC. Ids are text. A nested value is one JSON column; a field that the API sends and that has no column,
-or a value that does not fit its column, is found under its name in `extra`. dlt adds `_dlt_load_id` and
-`_dlt_id`.
+when `tables` names them are `posts`, `page_customers`, `page_statistics` and `user_statistics` loaded.
+`sync_runs` and `sync_pages` are written by the command line and by Airflow; `pancake_leases` beside them
+keeps two runs of a page apart. Stamps are UTC. Ids are text. A nested value is one JSON column; a field that
+the API sends and that has no column, or a value that does not fit its column, is found under its name in
+`extra`. dlt adds `_dlt_load_id` and `_dlt_id`.
 
 This page is written by `python -m pipelines.tables`. Queries on these tables are in [queries.md](queries.md).
 
@@ -54,7 +58,7 @@ erDiagram
 def render() -> str:
     """Return the page."""
     types = "".join(f"| {name} | {' | '.join(found)} |\n" for name, found in TYPES.items())
-    return HEADER + types + "".join(map(_section, TABLES))
+    return HEADER + types + "".join(map(_section, EVERY_TABLE))
 
 
 def _section(table: Table) -> str:

@@ -71,9 +71,17 @@ def run(pancake: FakePancake, shops: dict[str, FakePage], time: FakeTime, pipeli
                 )
             return pancake_pages_source(pages, make_client=client_of, stop=stop, **options)
 
-        return runs.run(
-            pipeline, every, make_source, load_every_s=math.inf, max_s=None, interrupted=interrupted
+        outcome = Outcome.of(every)
+        runs.run(
+            pipeline,
+            every,
+            make_source,
+            outcome,
+            load_every_s=math.inf,
+            max_s=None,
+            interrupted=interrupted,
         )
+        return outcome
 
     return run
 

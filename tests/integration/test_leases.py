@@ -1,0 +1,95 @@
+"""Of two runs that would read the same page at the same time, the second one ends at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from pipelines import destinations, runs
+from pipelines.leases import Lease, LeaseTakenError, held
+from pipelines.runs import ExitCode
+from tests.fake_pancake import FakeTime
+from tests.warehouses import Warehouse
+
+DURATION_S = 600
+
+MakeLease = Callable[..., Lease]
+
+
+@pytest.fixture
+def pipeline(warehouse: Warehouse, tmp_path: Path) -> dlt.Pipeline:
+    """A pipeline into an empty dataset."""
+    return warehouse.pipeline(tmp_path)
+
+
+@pytest.fixture
+def lease(pipeline: dlt.Pipeline, time: FakeTime) -> MakeLease:
+    """Make leases in the dataset."""
+
+    def make(*page_ids: str, command: str = "sync") -> Lease:
+        return Lease(pipeline, command, page_ids, DURATION_S, time.time)
+
+    return make
+
+
+def test_the_second_run_of_a_page_is_refused_until_the_first_ends(lease: MakeLease) -> None:
+    first, second = lease("1", "2"), lease("2", "3")
+    with held(first), pytest.raises(LeaseTakenError, match="Page 2 is being read by another `pancake sync`"):
+        second.take()
+    second.take()
+    with pytest.raises(LeaseTakenError):
+        first.take()
+    second.give_back()
+    first.take()
+
+
+def test_a_refused_run_leaves_nothing_behind(lease: MakeLease) -> None:
+    with held(lease("1")):
+        with pytest.raises(LeaseTakenError):
+            lease("1", "2").take()
+        lease("2").take()
+
+
+def test_the_lease_of_a_killed_run_expires_unless_it_was_renewed(lease: MakeLease, time: FakeTime) -> None:
+    killed = lease("1")
+    killed.take()
+    time.advance(DURATION_S - 1)
+    with pytest.raises(LeaseTakenError):
+        lease("1").take()
+    killed.renew()
+    time.advance(DURATION_S - 1)
+    with pytest.raises(LeaseTakenError):
+        lease("1").take()
+    time.advance(1)
+    lease("1").take()
+
+
+def test_a_backfill_runs_beside_syncs(lease: MakeLease) -> None:
+    with held(lease("1")):
+        lease("1", command="backfill").take()
+
+
+def test_an_error_in_the_run_gives_the_lease_back(lease: MakeLease) -> None:
+    with pytest.raises(ZeroDivisionError), held(lease("1")):
+        _ = 1 / 0
+    lease("1").take()
+
+
+def test_a_first_load_finds_the_dataset_with_the_lease_in_it(
+    lease: MakeLease, pipeline: dlt.Pipeline
+) -> None:
+    with held(lease("1")):
+        destinations.load(pipeline, dlt.resource([{"id": 1}], name="things"))
+    assert not pipeline.has_pending_data
+    with pipeline.sql_client() as client:
+        name = client.make_qualified_table_name("things")
+        assert [tuple(row) for row in client.execute_sql(f"SELECT id FROM {name}") or []] == [(1,)]
+
+
+def test_a_taken_lease_ends_with_code_5() -> None:
+    error: Any = LeaseTakenError("Page 1 is being read")
+    assert runs.explain(error) == (ExitCode.OVERLAP, "Page 1 is being read")
