@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test soak lint format clean
+.PHONY: setup demo test soak bench lint format clean
 
 setup: .venv/.ready  ## install the locked packages and the `pancake` command into .venv
 
@@ -33,6 +33,9 @@ test: setup .venv-bigquery/.ready  ## every test
 
 soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
 	.venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
+
+bench: setup  ## processor time and memory, beside rest_api and a script by hand; about 6 minutes
+	.venv/bin/python -m benchmarks
 
 lint: setup  ## style and types
 	.venv/bin/ruff check .
