@@ -20,8 +20,8 @@ TEXT = {"TEXT": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_(), "JSON"
 STAMP = pa.timestamp("us", "UTC")
 
 CONVERSATIONS = """
-    id TEXT, page_id TEXT, page_uid TEXT, type TEXT, post_id TEXT, customer_id TEXT, customers JSON, sender JSON,
-    page_customer JSON, participants JSON, snippet TEXT, last_message JSON, last_sent_by JSON,
+    id TEXT, page_id TEXT, page_uid TEXT, type TEXT, post_id TEXT, customer_id TEXT, customers JSON,
+    sender JSON, page_customer JSON, participants JSON, snippet TEXT, last_message JSON, last_sent_by JSON,
     message_count BIGINT, seen BOOLEAN, has_phone BOOLEAN, recent_phone_numbers JSON, tags JSON,
     tag_histories JSON, assignee_ids JSON, current_assign_users JSON, assignee_group_id TEXT,
     assignee_histories JSON, ad_ids JSON, ads JSON, inserted_at TIMESTAMPTZ, updated_at TIMESTAMPTZ,
@@ -30,11 +30,12 @@ CONVERSATIONS = """
 MESSAGES = """
     id TEXT, conversation_id TEXT, page_id TEXT, type TEXT, message TEXT, original_message TEXT, sender JSON,
     sender_id TEXT, sender_name TEXT, inserted_at TIMESTAMPTZ, attachments JSON, phone_info JSON,
-    message_tags JSON, rich_message JSON, edit_history JSON, seen BOOLEAN, has_phone BOOLEAN, is_hidden BOOLEAN,
-    is_removed BOOLEAN, removed_by JSON, is_parent BOOLEAN, is_parent_hidden BOOLEAN, parent_id TEXT,
-    comment_count BIGINT, like_count BIGINT, user_likes BOOLEAN, show_info BOOLEAN, can_comment BOOLEAN,
-    can_hide BOOLEAN, can_like BOOLEAN, can_remove BOOLEAN, can_reply_privately BOOLEAN,
-    is_livestream_order BOOLEAN, private_reply_conversation JSON, synced_at TIMESTAMPTZ, extra JSON
+    message_tags JSON, rich_message JSON, edit_history JSON, seen BOOLEAN, has_phone BOOLEAN,
+    is_hidden BOOLEAN, is_removed BOOLEAN, removed_by JSON, is_parent BOOLEAN, is_parent_hidden BOOLEAN,
+    parent_id TEXT, comment_count BIGINT, like_count BIGINT, user_likes BOOLEAN, show_info BOOLEAN,
+    can_comment BOOLEAN, can_hide BOOLEAN, can_like BOOLEAN, can_remove BOOLEAN,
+    can_reply_privately BOOLEAN, is_livestream_order BOOLEAN, private_reply_conversation JSON,
+    synced_at TIMESTAMPTZ, extra JSON
 """
 
 
@@ -44,7 +45,7 @@ class Table:
     def __init__(self, database: duckdb.DuckDBPyConnection, name: str, columns: str) -> None:
         self._database = database
         self._name = name
-        self._types = {column: kind for column, kind in map(str.split, columns.split(","))}
+        self._types = dict(map(str.split, columns.split(",")))
         self._schema = pa.schema([(column, TEXT.get(kind, STAMP)) for column, kind in self._types.items()])
         self._rows: list[Row] = []
         database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY (id))")
@@ -72,7 +73,9 @@ class Table:
         batch = pa.Table.from_pylist(self._rows, self._schema)
         sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in self._types if column != "id")
         self._database.register("batch", batch)
-        self._database.execute(f"INSERT INTO {self._name} SELECT * FROM batch ON CONFLICT (id) DO UPDATE SET {sets}")
+        self._database.execute(
+            f"INSERT INTO {self._name} SELECT * FROM batch ON CONFLICT (id) DO UPDATE SET {sets}"
+        )
         self._database.unregister("batch")
         self._rows.clear()
 
