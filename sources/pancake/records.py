@@ -45,8 +45,11 @@ def parse_stamp(value: Any) -> datetime | None:
 
     A stamp without a zone is UTC: that is how Pancake sends them.
     """
-    if not isinstance(value, str):
-        return None
+    return _parse_stamp(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)  # of one batch: a walk looks at a stamp several times
+def _parse_stamp(value: str) -> datetime | None:
     try:
         stamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
