@@ -22,6 +22,7 @@ FLOORS = {
     "workers": 1,
     "paginators": 2,
     "guard": 3,
+    "arrow": 3,
     "resources": 3,
     "resources.conversations": 3,
     "resources.messages": 3,

@@ -13,6 +13,7 @@ import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints, settings
+from ..arrow import in_arrow
 from ..client import PancakeClient
 from ..errors import (
     PancakeAccessError,
@@ -79,19 +80,21 @@ def messages(
         write_disposition="merge",
         columns=MESSAGES.hints(),
     )
-    return resource(client, Reader(client, tail_s, lag_s, workers, whole, stop, repair=repair))
+    reader = Reader(client, tail_s, lag_s, workers, whole, stop, repair=repair)
+    return in_arrow(resource(reader), MESSAGES, COVERAGE)
 
 
-def _messages(batch: list[Row], client: PancakeClient, reader: Reader) -> Iterator[Any]:
+def _messages(batch: list[Row], reader: Reader) -> Iterator[Any]:
     state = dlt.current.resource_state()
     reader.metrics = dlt.current.resource_metrics()
-    ledger = WarehouseLedger(client.page_id)
     if not reader.opened:
-        parts = reader.open(ledger, state)  # before the first yield: dlt takes up other batches meanwhile
+        parts = reader.open(
+            reader.ledger, state
+        )  # before the first yield: dlt takes up other batches meanwhile
         yield guarded(MESSAGES)
         yield from guarded_beside(COVERAGE)
         yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
-    parts = reader.read(batch, ledger, state)
+    parts = reader.read(batch, reader.ledger, state)
     yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
 
 
@@ -134,6 +137,7 @@ class Reader:
     ) -> None:
         self.metrics: dict[str, Any] = {}
         self.opened = False
+        self.ledger: Ledger = WarehouseLedger(client.page_id)
         self._client = client
         self._tail = timedelta(seconds=tail_s)
         self._lag = timedelta(seconds=lag_s)
