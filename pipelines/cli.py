@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from types import FrameType
@@ -19,7 +19,8 @@ from rich.console import Console
 
 from pipelines import report, runs
 from pipelines.runs import Outcome
-from sources.pancake import pancake_backfill, pancake_source
+from sources.pancake import Page, configured_pages, pancake_pages_backfill, pancake_pages_source
+from sources.pancake.assembly import DEFAULT_TABLES, LISTED_WHOLE
 
 app = typer.Typer(
     add_completion=False,
@@ -39,6 +40,9 @@ Tables = Annotated[
     str | None,
     typer.Option(help="Tables to load beside `conversations`, with commas. Default: the cheap ones."),
 ]
+OnlyPages = Annotated[
+    list[str] | None, typer.Option("--page", help="Only this page of the configuration; may be repeated.")
+]
 MaxMinutes = Annotated[
     float | None, typer.Option(min=0.01, help="End at the next safe point after so many minutes.")
 ]
@@ -51,18 +55,20 @@ def sync(
     load_every: LoadEvery = 5.0,
     max_minutes: MaxMinutes = None,
     tables: Tables = None,
+    page: OnlyPages = None,
 ) -> None:
-    """Load what is new since the last sync.
+    """Load what is new since the last sync, of all pages.
 
-    Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some threads or lookup tables failed,
-    4 stopped with work left.
+    Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some pages, threads or lookup tables
+    failed, 4 stopped with work left.
     """
-    chosen = None if tables is None else [name.strip() for name in tables.split(",")]
+    wanted = DEFAULT_TABLES if tables is None else [name.strip() for name in tables.split(",")]
+    later = [name for name in wanted if name not in LISTED_WHOLE]
 
-    def make_source(*, stop: Callable[[], bool], first: bool) -> DltSource:  # noqa: ARG001  # each piece is alike
-        return pancake_source(tables=chosen, stop=stop)
+    def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
+        return pancake_pages_source(pages, tables=wanted if first else later, stop=stop)
 
-    _run(pipeline, dataset, make_source, load_every=load_every, max_minutes=max_minutes)
+    _run(pipeline, dataset, page, lambda _: make_source, load_every=load_every, max_minutes=max_minutes)
 
 
 @app.command()
@@ -81,6 +87,7 @@ def backfill(
     pipeline: PipelineName = "pancake_backfill",
     dataset: Dataset = "pancake",
     max_minutes: MaxMinutes = None,
+    page: OnlyPages = None,
 ) -> None:
     """Load a span of time again, window by window, beside the schedule of syncs.
 
@@ -93,41 +100,50 @@ def backfill(
         raise typer.BadParameter("give either --since or --last-days")
     begin = since or f"{datetime.now(timezone.utc) - timedelta(days=last_days or 0):%Y-%m-%d}"
 
-    def make_source(*, stop: Callable[[], bool], first: bool) -> DltSource:
-        return pancake_backfill(
-            since=begin,
-            until=until,
-            with_messages=messages,
-            newest_first=newest_first,
-            repair=first,
-            stop=stop,
-        )
+    def of_pages(every: Sequence[Page]) -> runs.MakeSource:
+        def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
+            return pancake_pages_backfill(
+                every,
+                since=begin,
+                until=until,
+                with_messages=messages,
+                newest_first=newest_first,
+                only=[page.page_id for page in pages],
+                repair=first,
+                stop=stop,
+            )
+
+        return make_source
 
     def after_piece(outcome: Outcome) -> None:
         report.show_progress(outcome, Console(stderr=True))
 
-    _run(pipeline, dataset, make_source, max_minutes=max_minutes, after_piece=after_piece)
+    _run(pipeline, dataset, page, of_pages, max_minutes=max_minutes, after_piece=after_piece)
 
 
 def _run(
     pipeline: str,
     dataset: str,
-    make_source: runs.MakeSource,
+    only: list[str] | None,
+    of_pages: Callable[[Sequence[Page]], runs.MakeSource],
     *,
     load_every: float | None = None,
     max_minutes: float | None,
     after_piece: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
     with _errors_explained(), _interrupts() as interrupted:
+        pages = configured_pages(only or ())
         outcome = runs.run(
             runs.make_pipeline(pipeline, dataset, show_progress=sys.stderr.isatty()),
-            make_source,
+            pages,
+            of_pages(pages),
             load_every_s=math.inf if load_every is None else load_every * 60,
             max_s=None if max_minutes is None else max_minutes * 60,
             interrupted=interrupted.is_set,
             after_piece=after_piece,
         )
         report.show(outcome, Console())
+        report.show_errors(outcome, Console(stderr=True))
     raise typer.Exit(outcome.exit_code)
 
 

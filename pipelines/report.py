@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timezone
 
 from humanize import naturaldelta
@@ -11,6 +12,7 @@ from rich.table import Table
 from pipelines.runs import ExitCode, Outcome
 
 _ENDINGS = {
+    ExitCode.FAILED: "no page could be read",
     ExitCode.DONE: "everything is read",
     ExitCode.PARTIAL: "something failed; the next run reads it again",
     ExitCode.STOPPED: "stopped with work left; the next run goes on from here",
@@ -28,6 +30,7 @@ def show(outcome: Outcome, console: Console) -> None:
     lists, threads = outcome.calls["conversations"], outcome.calls["messages"]
     lookups = outcome.calls.total() - lists - threads
     minimum = counts["list_calls_minimum"] + counts["thread_calls_minimum"] + lookups
+    waited_s = sum(page.waited_s for page in outcome.pages.values())
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
@@ -51,16 +54,37 @@ def show(outcome: Outcome, console: Console) -> None:
     )
     table.add_row(
         "waits",
-        f"{outcome.waited_s:.1f} s for the rate limit, {counts['retries']:,} retries,"
+        f"{waited_s:.1f} s for the rate limit, {counts['retries']:,} retries,"
         f" {counts['rate_limited']:,} × 429",
     )
-    if outcome.failed_lookups:
-        failed = (f"{name} ({error})" for name, error in sorted(outcome.failed_lookups.items()))
+    failed = [
+        f"{name} of page {page_id} ({error})"
+        for page_id, page in outcome.pages.items()
+        for name, error in sorted(page.failed_lookups.items())
+    ]
+    if failed:
         table.add_row("failed tables", ", ".join(failed))
-    table.add_row("newest", _age(outcome.newest_updated_at))
+    if len(outcome.pages) > 1:
+        statuses = Counter(page.status.value for page in outcome.pages.values())
+        table.add_row("pages", ", ".join(f"{count} {status}" for status, count in statuses.items()))
+    newest = (page.newest_updated_at for page in outcome.pages.values())
+    table.add_row("newest", _age(max(filter(None, newest), default=None)))
     table.add_row("time", f"{outcome.seconds:.1f} s in {outcome.loads} load(s)")
     console.print(table)
     console.print(_ENDINGS[outcome.exit_code])
+
+
+def show_errors(outcome: Outcome, console: Console) -> None:
+    """Print what ended the reading of pages, one line each.
+
+    Args:
+        outcome: The run.
+        console: Where to print.
+    """
+    for page_id, page in outcome.pages.items():
+        if page.error:
+            text = f"error: page {page_id}: {page.error['message']}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_progress(outcome: Outcome, console: Console) -> None:
@@ -70,7 +94,8 @@ def show_progress(outcome: Outcome, console: Console) -> None:
         outcome: The run so far.
         console: Where to print.
     """
-    share = outcome.left_s / outcome.read_s
+    read_s = sum(page.read_s for page in outcome.pages.values())
+    share = sum(page.left_s for page in outcome.pages.values()) / read_s if read_s else 0.0
     console.print(
         f"{outcome.counts['windows']:,} windows, {outcome.counts['conversations_listed']:,} conversations;"
         f" {1 / (1 + share):.0%} done, about {outcome.calls.total() * share:,.0f} calls and"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,26 +23,24 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
+from sources.pancake import Page
 from sources.pancake.errors import PancakeError, PancakeSettingsError
 
-_MISSING = {
-    "page_id": "The page is not named. It is the number in the page's address in Pancake. Set it as"
-    " SOURCES__PANCAKE__PAGE_ID in the environment, or as `page_id` under [sources.pancake] in"
-    " .dlt/config.toml.",
-    "page_access_token": "The page's token is missing. Copy it from the page's Settings > Tools. Set it as"
-    " SOURCES__PANCAKE__PAGE_ACCESS_TOKEN in the environment, or as `page_access_token` under"
-    " [sources.pancake] in .dlt/secrets.toml.",
-}
 _OF_THE_CLIENT = ("retries", "rate_limited")
+_WORKERS_PER_PAGE = 3  # one lists, one reads threads, one reads lookups
+_WORKERS_AT_LEAST = 8  # a page alone reads its lookups side by side
+_WORKERS_AT_MOST = 240
+_POLL_S = 0.05  # dlt looks at all waiting resources so often
 
 
 class MakeSource(Protocol):
     """Makes the source of one piece of a run."""
 
-    def __call__(self, *, stop: Callable[[], bool], first: bool) -> DltSource:
+    def __call__(self, *, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
         """Return the source.
 
         Args:
+            pages: What is left to read.
             stop: Ends the piece at its next safe point.
             first: Whether it is the first piece of the run.
         """
@@ -57,41 +56,89 @@ class ExitCode(IntEnum):
     STOPPED = 4
 
 
+class Status(str, Enum):
+    """How the reading of a page ended."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
 @dataclass
-class Outcome:
-    """What a run did, added over its loads.
+class PageOutcome:
+    """What a run did on one page, added over its loads.
 
     Args:
-        loads: Packages loaded.
-        counts: Counts of the resources, as their metrics name them.
+        counts: Counts of its resources, as their metrics name them.
         calls: Calls by endpoint.
-        finished: Whether everything that was asked for has been read or tried.
         waited_s: Seconds waited for the rate limit, over all threads.
+        finished: Whether everything that was asked for has been read or tried.
+        error: Class and message of the error that ended the reading of the page, if one did.
+        failed_lookups: Lookup tables that could not be read, and the class of the error.
         newest_updated_at: Newest `updated_at` in the warehouse, aware UTC.
         read_s: Length of the span that a backfill has read, in seconds.
         left_s: Length of the span that it has not read yet.
-        seconds: Duration.
-        failed_lookups: Lookup tables that could not be read, and the class of the error.
     """
 
-    loads: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     waited_s: float = 0.0
     finished: bool = False
+    error: dict[str, str] | None = None
+    failed_lookups: dict[str, str] = field(default_factory=dict)
     newest_updated_at: datetime | None = None
     read_s: float = 0.0
     left_s: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """How the reading of the page ended."""
+        if self.error and not self.counts["conversations_listed"]:
+            return Status.FAILED
+        if self.error or self.failed_lookups or self.counts["threads_failed"]:
+            return Status.PARTIAL
+        return Status.COMPLETE if self.finished else Status.STOPPED
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Args:
+        pages: By page id.
+        loads: Packages loaded.
+        seconds: Duration.
+    """
+
+    pages: dict[str, PageOutcome]
+    loads: int = 0
     seconds: float = 0.0
-    failed_lookups: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Counts of all pages."""
+        return sum((page.counts for page in self.pages.values()), Counter())
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Calls of all pages by endpoint."""
+        return sum((page.calls for page in self.pages.values()), Counter())
+
+    @property
+    def left(self) -> list[str]:
+        """Ids of the pages that are neither finished nor given up."""
+        return [page_id for page_id, page in self.pages.items() if not page.finished and not page.error]
 
     @property
     def exit_code(self) -> ExitCode:
         """How the command should end."""
-        if not self.finished:
-            return ExitCode.STOPPED
-        failed = self.counts["threads_failed"] or self.failed_lookups
-        return ExitCode.PARTIAL if failed else ExitCode.DONE
+        statuses = {page.status for page in self.pages.values()}
+        if statuses == {Status.FAILED}:
+            return ExitCode.FAILED
+        if statuses & {Status.FAILED, Status.PARTIAL}:
+            return ExitCode.PARTIAL
+        return ExitCode.STOPPED if Status.STOPPED in statuses else ExitCode.DONE
 
 
 def make_pipeline(name: str, dataset: str, *, show_progress: bool = False) -> dlt.Pipeline:
@@ -108,6 +155,7 @@ def make_pipeline(name: str, dataset: str, *, show_progress: bool = False) -> dl
 
 def run(
     pipeline: dlt.Pipeline,
+    pages: Sequence[Page],
     make_source: MakeSource,
     *,
     load_every_s: float,
@@ -119,6 +167,7 @@ def run(
 
     Args:
         pipeline: Where to.
+        pages: What to read.
         make_source: Makes the source of one piece.
         load_every_s: Seconds of reading after which what was read is loaded.
         max_s: Seconds after which the run ends at the next safe point.
@@ -126,7 +175,7 @@ def run(
         after_piece: Told of the run so far after each piece that is not the last.
     """
     began = time.monotonic()
-    outcome = Outcome()
+    outcome = Outcome({page.page_id: PageOutcome() for page in pages})
 
     def is_over() -> bool:
         return interrupted() or (max_s is not None and time.monotonic() - began >= max_s)
@@ -134,15 +183,28 @@ def run(
     while True:
         piece = _Piece(load_every_s)
         stop = partial(_either, is_over, piece.is_over)
-        destinations.load(pipeline, make_source(stop=stop, first=outcome.loads == 0))
+        left = [page for page in pages if page.page_id in outcome.left]
+        with _side_by_side(len(left)):
+            destinations.load(pipeline, make_source(pages=left, stop=stop, first=outcome.loads == 0))
         outcome.loads += 1
-        outcome.finished = _add_metrics(outcome, pipeline)
+        _add_metrics(outcome, pipeline)
         outcome.seconds = time.monotonic() - began
-        if outcome.finished or is_over():
+        if not outcome.left or is_over():
             break
         after_piece(outcome)
-    outcome.newest_updated_at = _newest_updated_at(pipeline)
+    _add_newest(outcome, pipeline)
     return outcome
+
+
+def _side_by_side(pages: int) -> AbstractContextManager[None]:
+    """Let dlt run the resources of so many pages at once, unless the configuration says otherwise."""
+    workers = min(max(_WORKERS_AT_LEAST, _WORKERS_PER_PAGE * pages), _WORKERS_AT_MOST)
+    wanted = {
+        "extract.workers": workers,
+        "extract.max_parallel_items": 2 * workers,
+        "extract.futures_poll_interval": _POLL_S,
+    }
+    return dlt.config.values({name: value for name, value in wanted.items() if dlt.config.get(name) is None})
 
 
 class _Piece:
@@ -162,46 +224,52 @@ def _either(*conditions: Callable[[], bool]) -> bool:
     return any(condition() for condition in conditions)
 
 
-def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> bool:
-    """Add what the resources counted in the last load; return whether all of them finished."""
+def _add_metrics(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
+    """Add what the resources counted in the last load."""
     trace = pipeline.last_trace
     info = trace and trace.last_extract_info
     if not info:
-        return False
-    by_resource = [
-        (name, metrics.custom_metrics)
-        for package in info.metrics.values()
-        for step in package
-        for name, metrics in step["resource_metrics"].items()
-    ]
-    found = [custom for _, custom in by_resource]
-    outcome.failed_lookups.update(
-        (name, custom["lookup_error"]) for name, custom in by_resource if "lookup_error" in custom
-    )
-    finished = any("finished" in custom for custom in found)
-    for custom in found:
-        for name, value in custom.items():
-            if name not in _OF_THE_CLIENT and isinstance(value, int) and not isinstance(value, bool):
-                outcome.counts[name] += value
+        return
+    by_page: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for package in info.metrics.values():
+        for step in package:
+            for name, metrics in step["resource_metrics"].items():
+                custom = metrics.custom_metrics
+                if "page_id" in custom:
+                    by_page.setdefault(custom["page_id"], []).append((name, custom))
+    for page_id, found in by_page.items():
+        _add_metrics_of_page(outcome.pages[page_id], page_id, found)
+
+
+def _add_metrics_of_page(page: PageOutcome, page_id: str, found: list[tuple[str, dict[str, Any]]]) -> None:
+    page.finished = True
+    for name, custom in found:
+        for count, value in custom.items():
+            if count not in _OF_THE_CLIENT and isinstance(value, int) and not isinstance(value, bool):
+                page.counts[count] += value
         if "threads_partial" in custom:  # what one piece leaves the next one reads
-            outcome.counts["threads_partial"] = custom["threads_partial"]
-        finished = finished and custom.get("finished", True) and not custom.get("threads_partial")
-        outcome.read_s += custom.get("read_s", 0.0)
-        outcome.left_s = custom.get("left_s", outcome.left_s)
-    # All resources report the calls of one client; the later report holds the earlier.
-    clients = [custom for custom in found if "calls" in custom]
+            page.counts["threads_partial"] = custom["threads_partial"]
+        page.finished = page.finished and custom.get("finished", True) and not custom.get("threads_partial")
+        page.error = custom.get("page_error", page.error)
+        if "lookup_error" in custom:
+            page.failed_lookups[name.removesuffix(f"_{page_id}")] = custom["lookup_error"]
+        page.read_s += custom.get("read_s", 0.0)
+        page.left_s = custom.get("left_s", page.left_s)
+    # All resources of a page report the calls of one client; the later report holds the earlier.
+    clients = [custom for _, custom in found if "calls" in custom]
     client = max(clients, key=lambda custom: sum(custom["calls"].values()), default=None)
     if client is not None:
-        outcome.calls.update(client["calls"])
-        outcome.waited_s += client["waited_s"]
+        page.calls.update(client["calls"])
+        page.waited_s += client["waited_s"]
         for name in _OF_THE_CLIENT:
-            outcome.counts[name] += client[name]
-    return finished
+            page.counts[name] += client[name]
 
 
-def _newest_updated_at(pipeline: dlt.Pipeline) -> datetime | None:
-    found = pipeline.dataset()("SELECT MAX(updated_at) FROM conversations").fetchone()
-    return found[0] if found else None
+def _add_newest(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
+    query = "SELECT page_id, MAX(updated_at) FROM conversations GROUP BY page_id"
+    for page_id, newest in pipeline.dataset()(query).fetchall():
+        if page_id in outcome.pages:
+            outcome.pages[page_id].newest_updated_at = newest
 
 
 def explain(error: BaseException) -> tuple[ExitCode, str]:
@@ -224,7 +292,7 @@ def _what_to_set(error: BaseException) -> str:
     if isinstance(error, PancakeSettingsError):
         return str(error)
     if isinstance(error, ConfigFieldMissingException):
-        return _what_is_missing(error)
+        return f"{error.spec_name} lacks {', '.join(error.traces)}. {destinations.WHERE_TO_SET}"
     if isinstance(error, MissingDependencyException):
         return f"{error} {destinations.WHAT_TO_INSTALL}"
     if isinstance(error, UnknownDestinationModule):
@@ -232,10 +300,3 @@ def _what_to_set(error: BaseException) -> str:
     if isinstance(error, ConfigurationException):
         return f"{error}\n{destinations.WHERE_TO_SET}"
     return ""
-
-
-def _what_is_missing(error: ConfigFieldMissingException) -> str:
-    advice = [text for name, text in _MISSING.items() if name in error.traces]
-    if not advice:
-        advice = [f"{error.spec_name} lacks {', '.join(error.traces)}. {destinations.WHERE_TO_SET}"]
-    return "\n".join(advice)

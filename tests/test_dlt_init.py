@@ -35,7 +35,7 @@ def test_the_source_works_where_dlt_init_puts_it(tmp_path: Path) -> None:
     dlt_command = Path(sys.executable).with_name("dlt")
     arguments = ("--non-interactive", "init", "pancake", "duckdb", "--location", str(shelf))
     said = run(folder, str(dlt_command), *arguments)
-    assert "Reads conversations and messages of a Pancake" in said
+    assert "Reads conversations and messages of Pancake" in said
     assert "page_access_token" in (folder / ".dlt/secrets.toml").read_text()
     copied = {path.name for path in (folder / "pancake").rglob("*.py")}
     assert copied == {path.name for path in (REPOSITORY / "sources/pancake").rglob("*.py")}

@@ -17,12 +17,14 @@ FLOORS = {
     "schema": 0,
     "windows": 0,
     "filters": 0,
+    "page_settings": 0,
     "throttle": 1,
     "client": 1,
     "workers": 1,
     "paginators": 2,
     "guard": 3,
     "arrow": 3,
+    "page_run": 3,
     "resources": 3,
     "resources.conversations": 3,
     "resources.messages": 3,
@@ -35,6 +37,7 @@ FLOORS = {
     "resources.statistics": 3,
     "resources.tags": 3,
     "resources.users": 3,
+    "assembly": 4,
     "": 4,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

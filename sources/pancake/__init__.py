@@ -1,9 +1,8 @@
-"""Reads conversations and messages of a Pancake (pages.fm) page, completely and incrementally."""
+"""Reads conversations and messages of Pancake (pages.fm) pages, completely and incrementally."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,40 +10,33 @@ import dlt
 from dlt.extract import DltResource
 
 from . import settings
+from .assembly import (
+    BackfillSettings,
+    SyncSettings,
+    backfill_of,
+    span_to_read,
+    sync_of,
+    tables_to_load,
+    unreadable,
+)
 from .client import PancakeClient
 from .errors import PancakeSettingsError
-from .filters import make_filters
-from .resources.conversations import backfill, conversations, now
-from .resources.links import LINKS, links
-from .resources.messages import messages
-from .resources.page_customers import page_customers
-from .resources.pages import pages
-from .resources.posts import posts
-from .resources.statistics import page_statistics, user_statistics
-from .resources.tags import tags as tags_of_page
-from .resources.users import users
-from .schema import (
-    CONVERSATIONS,
-    MESSAGES,
-    PAGE_CUSTOMERS,
-    PAGE_STATISTICS,
-    PAGES,
-    POSTS,
-    TAGS,
-    USER_STATISTICS,
-    USERS,
-)
-from .windows import Moment, Window, as_utc, span
+from .filters import Filters, make_filters
+from .page_run import PageRun, never
+from .page_settings import Page, chosen, read_pages
+from .windows import Moment
 
-__all__ = ["PancakeClient", "pancake_backfill", "pancake_source"]
+__all__ = [
+    "Page",
+    "PancakeClient",
+    "configured_pages",
+    "pancake_backfill",
+    "pancake_pages_backfill",
+    "pancake_pages_source",
+    "pancake_source",
+]
 
-
-DEFAULT_TABLES = (MESSAGES.name, *(table.name for table in LINKS), TAGS.name, USERS.name, PAGES.name)
-"""What a sync loads beside `conversations` unless it is told."""
-
-
-def _never() -> bool:
-    return False
+MakeClient = Callable[[Page], PancakeClient]
 
 
 @dlt.source(name="pancake", max_table_nesting=0)
@@ -69,7 +61,7 @@ def pancake_source(
     page_utc_offset_hours: float = settings.PAGE_UTC_OFFSET_HOURS,
     *,
     client: PancakeClient | None = None,
-    stop: Callable[[], bool] = _never,
+    stop: Callable[[], bool] = never,
 ) -> Sequence[DltResource]:
     """One page: its conversations and messages, and the tables beside them.
 
@@ -112,57 +104,96 @@ def pancake_source(
         connections=workers,
     )
     ranged = since is not None or until is not None
-    whole = _span(client, since, until, start_date)
-    listing = conversations(
-        client,
-        start=whole.since,
-        until=whole.until,
-        filters=make_filters(
-            types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged
-        ),
+    filters = make_filters(types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged)
+    how = SyncSettings(
         ranged=ranged,
+        filters=filters,
         lag_s=lag_s,
-        stop=stop,
+        messages_tail_s=messages_tail_s,
+        workers=workers,
+        tables=tables_to_load(tables),
+        posts_tail_days=posts_tail_days,
+        page_utc_offset_hours=page_utc_offset_hours,
+        user_access_token=_user_access_token(),
     )
-    bounds: dict[str, Any] = {"start": whole.since, "until": whole.until, "ranged": ranged}
-    by_day: dict[str, Any] = {**bounds, "utc_offset_hours": page_utc_offset_hours, "stop": stop}
-    known: dict[str, Callable[[], DltResource]] = {
-        MESSAGES.name: lambda: messages(
-            listing,
-            client,
-            tail_s=messages_tail_s,
-            lag_s=lag_s,
-            workers=workers,
-            whole=ranged,
-            repair=True,
-            stop=stop,
-        ),
-        **{table.name: partial(links, listing, table) for table in LINKS},
-        TAGS.name: partial(tags_of_page, client),
-        USERS.name: partial(users, client),
-        PAGES.name: partial(pages, client, user_access_token=_user_access_token()),
-        POSTS.name: partial(posts, client, **bounds, tail_days=posts_tail_days),
-        PAGE_CUSTOMERS.name: partial(page_customers, client, **bounds, lag_s=lag_s, stop=stop),
-        PAGE_STATISTICS.name: partial(page_statistics, client, **by_day),
-        USER_STATISTICS.name: partial(user_statistics, client, **by_day),
-    }
-    wanted = set(DEFAULT_TABLES if tables is None else tables)
-    _check_tables(wanted, {CONVERSATIONS.name, *known})
-    return listing, *(make() for name, make in known.items() if name in wanted)
+    return sync_of(PageRun(client, stop), span_to_read(client.clock, since, until, start_date), how)
 
 
-def _user_access_token() -> str | None:
-    # No argument of the source: `dlt init` would ask everybody for it.
-    token: Any = dlt.secrets.get("sources.pancake.user_access_token")
-    return None if token is None else str(token)
+@dlt.source(name="pancake", max_table_nesting=0)
+def pancake_pages_source(
+    pages: Sequence[Page] | None = None,
+    base_url: str = settings.BASE_URL,
+    requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    start_date: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    types: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    post_ids: Sequence[str] | None = None,
+    unread_first: bool = False,
+    order_by: str = "updated_at",
+    lag_s: float = settings.LAG_S,
+    messages_tail_s: float = settings.MESSAGES_TAIL_S,
+    workers: int = settings.WORKERS,
+    tables: Sequence[str] | None = None,
+    posts_tail_days: float = settings.POSTS_TAIL_DAYS,
+    page_utc_offset_hours: float = settings.PAGE_UTC_OFFSET_HOURS,
+    *,
+    make_client: MakeClient | None = None,
+    stop: Callable[[], bool] = never,
+) -> Sequence[DltResource]:
+    """Many pages in one load: each with its own cursor and its own rate, all into the same tables.
 
+    The resources of a page are named `<table>_<page_id>`. A page that cannot be read stops no other: the
+    metrics of its resources hold `page_error`, what was read of it is loaded, and the next run goes on there.
 
-def _check_tables(wanted: set[str], known: set[str]) -> None:
-    if unknown := wanted - known:
-        raise PancakeSettingsError(
-            f"`sources.pancake.tables` names {', '.join(sorted(unknown))}; known"
-            f" are {', '.join(sorted(known))}."
-        )
+    Args:
+        pages: The pages. Default: `configured_pages()`.
+        base_url: See `pancake_source`.
+        requests_per_second: Most calls of one page that start in any second.
+        start_date: See `pancake_source`; a page may have its own.
+        since: See `pancake_source`.
+        until: See `pancake_source`.
+        types: See `pancake_source`.
+        tags: See `pancake_source`.
+        post_ids: See `pancake_source`.
+        unread_first: See `pancake_source`.
+        order_by: See `pancake_source`.
+        lag_s: See `pancake_source`.
+        messages_tail_s: See `pancake_source`.
+        workers: Threads of one page that are read side by side.
+        tables: See `pancake_source`.
+        posts_tail_days: See `pancake_source`.
+        page_utc_offset_hours: See `pancake_source`.
+        make_client: Makes the client of a page instead of one with the arguments above.
+        stop: See `pancake_source`.
+
+    Raises:
+        PancakeSettingsError: An argument is missing or makes no sense, or no page can be read with its
+            settings; before any call.
+    """
+    ranged = since is not None or until is not None
+    filters = make_filters(types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged)
+    how = SyncSettings(
+        ranged=ranged,
+        filters=filters,
+        lag_s=lag_s,
+        messages_tail_s=messages_tail_s,
+        workers=workers,
+        tables=tables_to_load(tables),
+        posts_tail_days=posts_tail_days,
+        page_utc_offset_hours=page_utc_offset_hours,
+        user_access_token=_user_access_token(),
+    )
+
+    def resources_of(page: Page, run: PageRun) -> list[DltResource]:
+        whole = span_to_read(run.client.clock, since, until, page.start_date or start_date)
+        return sync_of(run, whole, how, f"_{page.page_id}")
+
+    make_client = make_client or partial(
+        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+    )
+    return _of_all(configured_pages() if pages is None else pages, make_client, stop, resources_of)
 
 
 @dlt.source(name="pancake", max_table_nesting=0)
@@ -182,7 +213,7 @@ def pancake_backfill(
     *,
     client: PancakeClient | None = None,
     repair: bool = True,
-    stop: Callable[[], bool] = _never,
+    stop: Callable[[], bool] = never,
 ) -> Sequence[DltResource]:
     """The next window of a span: each run loads one and records it, until the span is done.
 
@@ -219,42 +250,152 @@ def pancake_backfill(
         connections=workers,
     )
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
-    listing = backfill(
-        client,
-        whole=_span(client, since, until, None),
+    how = BackfillSettings(
         filters=filters,
+        entry=_entry(since, until, filters),
+        page_ids=[client.page_id],
+        with_messages=with_messages,
         newest_first=newest_first,
-        entry=f"{client.page_id} {since}..{'' if until is None else until} {filters.fingerprint()}",
-    )
-    linked = [links(listing, table) for table in LINKS]
-    if not with_messages:
-        return listing, *linked
-    threads = messages(
-        listing,
-        client,
-        tail_s=0,
-        lag_s=0,
         workers=workers,
-        whole=True,
         repair=repair,
-        stop=stop,
     )
-    return listing, threads, *linked
+    return backfill_of(PageRun(client, stop), span_to_read(client.clock, since, until), how)
 
 
-def _span(
-    client: PancakeClient, since: Moment | None, until: Moment | None, start_date: Moment | None
-) -> Window:
-    present = now(client)
-    if until is not None and since is None:
-        raise PancakeSettingsError("`until` is given without `since`. Give both for a range load.")
-    if since is not None:
-        return span(since, present if until is None else until)
-    if start_date is None:
-        return Window(present - timedelta(days=settings.START_DAYS_BACK), present)
-    start = as_utc(start_date, "start_date")
-    if start >= present:
+@dlt.source(name="pancake", max_table_nesting=0)
+def pancake_pages_backfill(
+    pages: Sequence[Page] | None = None,
+    base_url: str = settings.BASE_URL,
+    requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    since: Moment = dlt.config.value,
+    until: Moment | None = None,
+    types: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    post_ids: Sequence[str] | None = None,
+    with_messages: bool = True,
+    newest_first: bool = True,
+    workers: int = settings.WORKERS,
+    *,
+    only: Sequence[str] = (),
+    make_client: MakeClient | None = None,
+    repair: bool = True,
+    stop: Callable[[], bool] = never,
+) -> Sequence[DltResource]:
+    """The next window of a span of each page that is not done: as `pancake_backfill`, in one load.
+
+    A page that is done waits for the others: while one is not, the same call skips it.
+
+    Args:
+        pages: The pages of the backfill. Default: `configured_pages()`.
+        base_url: See `pancake_source`.
+        requests_per_second: See `pancake_pages_source`.
+        since: See `pancake_backfill`.
+        until: See `pancake_backfill`.
+        types: See `pancake_source`.
+        tags: See `pancake_source`.
+        post_ids: See `pancake_source`.
+        with_messages: See `pancake_backfill`.
+        newest_first: See `pancake_backfill`.
+        workers: See `pancake_pages_source`.
+        only: Ids of the pages to read in this run; default: all.
+        make_client: See `pancake_pages_source`.
+        repair: See `pancake_backfill`.
+        stop: See `pancake_backfill`.
+
+    Raises:
+        PancakeSettingsError: See `pancake_pages_source`.
+    """
+    pages = configured_pages() if pages is None else pages
+    filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
+    how = BackfillSettings(
+        filters=filters,
+        entry=_entry(since, until, filters),
+        page_ids=[page.page_id for page in pages],
+        with_messages=with_messages,
+        newest_first=newest_first,
+        workers=workers,
+        repair=repair,
+    )
+
+    def resources_of(page: Page, run: PageRun) -> list[DltResource]:
+        return backfill_of(run, span_to_read(run.client.clock, since, until), how, f"_{page.page_id}")
+
+    make_client = make_client or partial(
+        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+    )
+    return _of_all(chosen(pages, only), make_client, stop, resources_of)
+
+
+def configured_pages(only: Sequence[str] = ()) -> list[Page]:
+    """Return the pages of `sources.pancake.pages`, or the one of `sources.pancake.page_id`.
+
+    A page that is listed without a token has it as the secret `sources.pancake.page_access_tokens.<page_id>`,
+    in the environment SOURCES__PANCAKE__PAGE_ACCESS_TOKENS__<PAGE_ID>.
+
+    Args:
+        only: Ids of the pages that are wanted; default: all.
+
+    Raises:
+        PancakeSettingsError: No page is configured, their list cannot be read, or `only` names another.
+    """
+    listed: Any = dlt.config.get("sources.pancake.pages")
+    page_id: Any = dlt.config.get("sources.pancake.page_id")
+    if listed is None:
+        if page_id is None:
+            raise PancakeSettingsError(_NO_PAGE)
+        listed = [{"page_id": page_id, "page_access_token": _secret("page_access_token")}]
+    elif page_id is not None:
         raise PancakeSettingsError(
-            f"`sources.pancake.start_date` is {start.isoformat()}, which has not come yet."
+            "`sources.pancake.pages` and `sources.pancake.page_id` are both set. Keep one of them."
         )
-    return Window(start, present)
+    return chosen(read_pages(listed, lambda page_id: _secret(f"page_access_tokens.{page_id}")), only)
+
+
+_NO_PAGE = (
+    "No page is named. Its id is the number in its address in Pancake. Set it as SOURCES__PANCAKE__PAGE_ID in"
+    " the environment or as `page_id` under [sources.pancake] in .dlt/config.toml; several as"
+    " SOURCES__PANCAKE__PAGES or `pages`."
+)
+
+
+def _of_all(
+    pages: Sequence[Page],
+    make_client: MakeClient,
+    stop: Callable[[], bool],
+    resources_of: Callable[[Page, PageRun], list[DltResource]],
+) -> list[DltResource]:
+    """Return the resources of all pages; one whose settings are wrong gets one that only says so."""
+    resources: list[DltResource] = []
+    refused: list[tuple[Page, PancakeSettingsError]] = []
+    for page in pages:
+        try:
+            resources += resources_of(page, PageRun(make_client(page), stop, isolated=True))
+        except PancakeSettingsError as error:
+            refused.append((page, error))
+    if refused and not resources:
+        raise refused[0][1]
+    return resources + [unreadable(page.page_id, error, f"_{page.page_id}") for page, error in refused]
+
+
+def _client_of(page: Page, base_url: str, requests_per_second: float, workers: int) -> PancakeClient:
+    return PancakeClient(
+        page.page_id,
+        page.page_access_token,
+        base_url=base_url,
+        requests_per_second=requests_per_second,
+        connections=workers,
+    )
+
+
+def _entry(since: Moment, until: Moment | None, filters: Filters) -> str:
+    return f"{since}..{'' if until is None else until} {filters.fingerprint()}"
+
+
+def _user_access_token() -> str | None:
+    # No argument of the source: `dlt init` would ask everybody for it.
+    return _secret("user_access_token")
+
+
+def _secret(name: str) -> str | None:
+    found: Any = dlt.secrets.get(f"sources.pancake.{name}")
+    return None if found is None else str(found)

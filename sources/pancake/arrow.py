@@ -17,7 +17,7 @@ from dlt.extract import DltResource
 from dlt.extract.items import TableNameMeta
 from dlt.extract.items_transform import ItemTransform
 
-from .guard import active_pipeline
+from .guard import asked
 from .records import Row
 from .schema import Table
 
@@ -107,15 +107,16 @@ def _schema(table: Table) -> Any:
 
 def _load_id() -> str | None:
     """Return the package that is being filled for a destination that takes Arrow tables, or None."""
-    pipeline = active_pipeline()
-    if pipeline is None or pipeline.destination is None:
-        return None
-    if pipeline.destination.destination_type.rsplit(".", 1)[-1] != _TAKES_ARROW:
+    if asked(_kind, "") != _TAKES_ARROW:
         return None
     try:
         return str(dlt.current.load_package_state()["load_id"])
     except CurrentLoadPackageStateNotAvailable:
         return None
+
+
+def _kind(pipeline: Any) -> str:
+    return pipeline.destination.destination_type.rsplit(".", 1)[-1] if pipeline.destination else ""
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import dlt
 from dlt.common.configuration.container import Container
@@ -13,11 +14,26 @@ from dlt.extract import DltResource
 
 from .schema import Table
 
+T = TypeVar("T")
 
-def active_pipeline() -> Any | None:
-    """Return the pipeline that is running, or None when rows are only looked at."""
+_MERGE: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
+
+
+def asked(question: Callable[[Any], T], otherwise: T) -> T:
+    """Return the answer to a question on the warehouse of the running pipeline.
+
+    It is asked in a thread of its own: those in which dlt runs resources share one context, and the making
+    of an SQL client changes it for a moment.
+
+    Args:
+        question: Takes the pipeline.
+        otherwise: The answer when no pipeline runs, and rows are only looked at.
+    """
     context = Container()[PipelineContext]
-    return context.pipeline() if context.is_active() else None
+    if not context.is_active():
+        return otherwise
+    with ThreadPoolExecutor(1, thread_name_prefix="warehouse") as thread:
+        return thread.submit(question, context.pipeline()).result()
 
 
 def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
@@ -26,16 +42,16 @@ def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
     It names the tables of the destination, so it can only be made while a pipeline runs; without one it is a
     plain merge.
     """
-    disposition: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
-    pipeline = active_pipeline()
-    if pipeline is None:
-        return disposition
-    client = pipeline.sql_client()  # names need no connection
-    loaded = client.make_qualified_table_name(table.name)
-    with client.with_staging_dataset():
-        staged = client.make_qualified_table_name(table.name)
-    disposition["source_filter"] = _newer_than_loaded(table, loaded, staged, client.escape_column_name)
-    return disposition
+
+    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
+        client = pipeline.sql_client()  # names need no connection
+        loaded = client.make_qualified_table_name(table.name)
+        with client.with_staging_dataset():
+            staged = client.make_qualified_table_name(table.name)
+        newer = _newer_than_loaded(table, loaded, staged, client.escape_column_name)
+        return {**_MERGE, "source_filter": newer}
+
+    return asked(with_filter, _MERGE)
 
 
 def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> str:
@@ -53,15 +69,15 @@ def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> st
 
 def first_wins(table: Table) -> TDeleteInsertStrategyDict:
     """Return a write disposition that leaves out rows whose key is there already."""
-    disposition: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
-    pipeline = active_pipeline()
-    if pipeline is None:
-        return disposition
-    client = pipeline.sql_client()
-    (key,) = map(client.escape_column_name, table.key)
-    loaded = client.make_qualified_table_name(table.name)
-    disposition["source_filter"] = _without_placeholders(f"{key} NOT IN (SELECT {key} FROM {loaded})")  # noqa: S608
-    return disposition
+
+    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
+        client = pipeline.sql_client()
+        (key,) = map(client.escape_column_name, table.key)
+        loaded = client.make_qualified_table_name(table.name)
+        absent = _without_placeholders(f"{key} NOT IN (SELECT {key} FROM {loaded})")  # noqa: S608
+        return {**_MERGE, "source_filter": absent}
+
+    return asked(with_filter, _MERGE)
 
 
 def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
@@ -74,26 +90,28 @@ def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
         table: Its key is the page, the owner and a member; its version is `synced_at`.
         owner: Table of the owners, loaded beside it.
     """
-    disposition: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
-    pipeline = active_pipeline()
-    if pipeline is None:
-        return disposition
-    client = pipeline.sql_client()
-    quote = client.escape_column_name
-    loaded, owners = map(client.make_qualified_table_name, (table.name, owner.name))
-    with client.with_staging_dataset():
-        staged = client.make_qualified_table_name(table.name)
-    row, version = quote("_dlt_id"), quote(table.version[-1])
-    _, owned_by, member = map(quote, table.key)
-    newest = " AND ".join(
-        f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {other} AS d ON d.{key} = s.{owned_by}"  # noqa: S608
-        f" WHERE d.{version} > s.{version})"
-        for other, key in ((staged, owned_by), (loaded, owned_by), (owners, quote(*owner.key)))
-    )
-    replaced = f"{owned_by} IN (SELECT {owned_by} FROM {staged} WHERE {newest})"  # noqa: S608
-    disposition["destination_scope"] = _without_placeholders(replaced)
-    disposition["source_filter"] = _without_placeholders(f"{newest} AND {member} <> ''")
-    return disposition
+
+    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
+        client = pipeline.sql_client()
+        quote = client.escape_column_name
+        loaded, owners = map(client.make_qualified_table_name, (table.name, owner.name))
+        with client.with_staging_dataset():
+            staged = client.make_qualified_table_name(table.name)
+        row, version = quote("_dlt_id"), quote(table.version[-1])
+        _, owned_by, member = map(quote, table.key)
+        newest = " AND ".join(
+            f"{row} NOT IN (SELECT s.{row} FROM {staged} AS s JOIN {other} AS d ON d.{key} = s.{owned_by}"  # noqa: S608
+            f" WHERE d.{version} > s.{version})"
+            for other, key in ((staged, owned_by), (loaded, owned_by), (owners, quote(*owner.key)))
+        )
+        replaced = f"{owned_by} IN (SELECT {owned_by} FROM {staged} WHERE {newest})"  # noqa: S608
+        return {
+            **_MERGE,
+            "destination_scope": _without_placeholders(replaced),
+            "source_filter": _without_placeholders(f"{newest} AND {member} <> ''"),
+        }
+
+    return asked(with_filter, _MERGE)
 
 
 def _without_placeholders(condition: str) -> str:
@@ -102,7 +120,7 @@ def _without_placeholders(condition: str) -> str:
 
 
 def merged(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> Callable[..., DltResource]:
-    """Return what makes the resource of a table that is merged by its key.
+    """Return what makes the resource of a table that is merged by its key, beside others.
 
     Args:
         generator: Yields its rows, after `guarded`.
@@ -116,6 +134,7 @@ def merged(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> 
         primary_key=list(table.key),
         write_disposition="merge",
         columns=table.hints(),
+        parallelized=True,
     )
 
 

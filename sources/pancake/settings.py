@@ -39,6 +39,8 @@ WINDOW_TARGET_ROWS = 1_000  # ours: conversations a window should hold, 500 to 2
 WINDOW_MAX_ROWS = 4_000  # ours: a window that holds more is cut
 WINDOW_MIN_S = 60.0  # ours: windows do not get shorter by what they hold
 
+BACKFILLS_KEPT = 10  # ours: spans whose progress is remembered; the oldest is forgotten first
+
 WORKERS = 4  # ours: threads of one page read side by side; with 5 calls/s enough for 0.8 s of latency
 MAX_STALLED_STEPS = 5  # ours: re-anchored or repeated calls without progress before a walk fails
 FAILURES_IN_A_ROW = 20  # ours: failing threads before the page is given up

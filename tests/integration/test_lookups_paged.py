@@ -15,6 +15,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines import destinations
 from sources.pancake import PancakeClient, pancake_source, schema, settings
+from sources.pancake.page_run import PageRun, never
 from sources.pancake.resources.page_customers import page_customers
 from sources.pancake.resources.posts import posts
 from sources.pancake.resources.statistics import page_statistics, user_statistics
@@ -31,21 +32,17 @@ DAY = timedelta(days=1)
 TABLES = ("posts", "page_customers", "page_statistics", "user_statistics")
 
 
-def never() -> bool:
-    return False
-
-
 def lookups(client: PancakeClient, until: datetime, days: int, **options: Any) -> dict[str, DltResource]:
     """The four resources, as the source makes them."""
     ranged = options.pop("ranged", False)
     span: dict[str, Any] = {"start": until - DAY * days, "until": until, "ranged": ranged}
-    stop = options.pop("stop", never)
+    run = PageRun(client, options.pop("stop", never))
     hours = options.pop("utc_offset_hours", 7)
     return {
-        "posts": posts(client, **span, tail_days=options.pop("tail_days", 7)),
-        "page_customers": page_customers(client, **span, lag_s=120, stop=stop),
-        "page_statistics": page_statistics(client, **span, utc_offset_hours=hours, stop=stop),
-        "user_statistics": user_statistics(client, **span, utc_offset_hours=hours, stop=stop),
+        "posts": posts(run, **span, tail_days=options.pop("tail_days", 7)),
+        "page_customers": page_customers(run, **span, lag_s=120),
+        "page_statistics": page_statistics(run, **span, utc_offset_hours=hours),
+        "user_statistics": user_statistics(run, **span, utc_offset_hours=hours),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from sources.pancake import PancakeClient
 from sources.pancake.filters import Filters
+from sources.pancake.page_run import PageRun
 from sources.pancake.resources.conversations import now, windows_of_rows
 from sources.pancake.resources.messages import Reader
 from sources.pancake.windows import Window
@@ -35,11 +36,12 @@ def test_a_load_stays_within_three_percent_of_the_least_calls(dialect: Dialect) 
     windows: list[int] = []
     warehouse, load = Warehouse(), Load(time.time())
     state: dict[str, dict[str, object]] = {"conversations": {}, "messages": {}}
-    reader = Reader(client, 86_400, 120, 1, False, lambda: False)
+    run = PageRun(client)
+    reader = Reader(run, 86_400, 120, 1, False)
     for table, rows in reader.open(warehouse, state["messages"]):
         load.rows[table.name] += rows
     whole = Window(time.now() - timedelta(days=30), now(client))
-    for batch in windows_of_rows(client, whole, Filters(), lambda: False, state["conversations"], {}):
+    for batch in windows_of_rows(run, whole, Filters(), state["conversations"], {}):
         windows.append(len(batch))
         load.rows["conversations"] += batch
         for table, rows in reader.read(batch, warehouse, state["messages"]):

@@ -15,6 +15,7 @@ from typing import get_args
 from sources.pancake import PancakeClient
 from sources.pancake.errors import PancakeError
 from sources.pancake.filters import Filters
+from sources.pancake.page_run import PageRun
 from sources.pancake.resources.conversations import now, windows_of_rows
 from sources.pancake.resources.coverage import COMPLETE
 from sources.pancake.resources.messages import Reader
@@ -182,10 +183,11 @@ class World:
         """Do what the two resources do, one after the other."""
         ranged = load.state is None
         state = load.state or {"conversations": {}, "messages": {}}
-        reader = Reader(client, self._tail_s, LAG_S, 1, ranged, stop)
+        run = PageRun(client, stop)
+        reader = Reader(run, self._tail_s, LAG_S, 1, ranged)
         for table, rows in reader.open(self._warehouse, state["messages"]):
             load.rows[table.name] += rows
-        for listed in windows_of_rows(client, window, Filters(), stop, state["conversations"], {}):
+        for listed in windows_of_rows(run, window, Filters(), state["conversations"], {}):
             batch = [row for row in listed if ranged or row["updated_at"] >= window.since]
             load.rows["conversations"] += batch
             if not ranged:

@@ -12,6 +12,7 @@ import pytest
 
 from sources.pancake import PancakeClient, settings
 from sources.pancake.filters import Filters
+from sources.pancake.page_run import PageRun
 from sources.pancake.resources.conversations import _WindowReader, windows_of_rows
 from sources.pancake.windows import Window
 from tests.conftest import MakeClient
@@ -39,7 +40,7 @@ def whole(time: FakeTime) -> Window:
 
 
 def oldest_first(client: PancakeClient, window: Window) -> list[list[dict[str, Any]]]:
-    return list(windows_of_rows(client, window, Filters(), lambda: False, {}, {}))
+    return list(windows_of_rows(PageRun(client), window, Filters(), {}, {}))
 
 
 def newest_first(client: PancakeClient, window: Window) -> list[list[dict[str, Any]]]:

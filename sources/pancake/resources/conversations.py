@@ -1,11 +1,11 @@
 """The table `conversations`: the incremental spine, oldest change first."""
 
 # No postponed annotations here: dlt looks at the one of `updated_at` to find the cursor.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from math import ceil
-from typing import Any, Callable  # noqa: UP035  # the other one is taken for a class on Python 3.10
+from typing import Any
 
 import dlt
 from dlt.extract import DltResource
@@ -15,36 +15,34 @@ from ..client import PancakeClient
 from ..errors import PancakeSettingsError
 from ..filters import Filters
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..paginators import EndOfList, Walk, walk_window
 from ..records import Batch, Row, shape
 from ..schema import CONVERSATIONS
 from ..windows import Window, first_window, next_length, unix_floor
 
 Cursor = dlt.sources.incremental[datetime]
-Stop = Callable[[], bool]
 
 
 def conversations(
-    client: PancakeClient,
+    run: PageRun,
     *,
     start: datetime,
     until: datetime,
     filters: Filters,
     ranged: bool,
     lag_s: float,
-    stop: Stop,
     name: str = CONVERSATIONS.name,
 ) -> DltResource:
     """One row per conversation, oldest change first, window by window.
 
     Args:
-        client: Reads the page.
+        run: The page.
         start: Where a first sync begins, or the begin of the range; aware UTC.
         until: End of what is listed, frozen for the run; aware UTC.
         filters: Which conversations to list.
         ranged: Whether to read from `start` to `until` without a cursor.
         lag_s: How far before the cursor a sync starts, in seconds.
-        stop: Asked between windows; True ends the run at this safe point.
         name: Name of the resource; the table is always `conversations`.
     """
     cursor = (
@@ -54,37 +52,38 @@ def conversations(
             "updated_at", lag=lag_s, on_cursor_value_missing="include", allow_external_schedulers=False
         )
     )
-    return merged(_conversations, CONVERSATIONS, name)(client, start, until, filters, stop, updated_at=cursor)
+    return merged(_conversations, CONVERSATIONS, name)(run, start, until, filters, updated_at=cursor)
 
 
 def backfill(
-    client: PancakeClient,
+    run: PageRun,
     *,
     whole: Window,
     filters: Filters,
     newest_first: bool,
     entry: str,
+    page_ids: Sequence[str],
     name: str = CONVERSATIONS.name,
 ) -> DltResource:
     """One row per conversation of the next window of a span; which one that is, is kept in the state.
 
     Args:
-        client: Reads the page.
+        run: The page.
         whole: The span.
         filters: Which conversations to list.
         newest_first: Whether the newest window is read first.
         entry: Name of the span in the state.
+        page_ids: The pages of the backfill; the span is forgotten when it is done for all of them.
         name: Name of the resource; the table is always `conversations`.
     """
-    return merged(_backfill, CONVERSATIONS, name)(client, whole, filters, entry, newest_first)
+    return merged(_backfill, CONVERSATIONS, name)(run, whole, filters, entry, page_ids, newest_first)
 
 
 def _conversations(
-    client: PancakeClient,
+    run: PageRun,
     start: datetime,
     until: datetime,
     filters: Filters,
-    stop: Stop,
     updated_at: Cursor | None = None,
 ) -> Iterator[Any]:
     state: dict[str, Any] = {} if updated_at is None else dlt.current.resource_state()
@@ -92,35 +91,36 @@ def _conversations(
     if updated_at is not None and updated_at.start_value is not None:
         since = updated_at.start_value
         until = max(until, since + timedelta(seconds=updated_at.lag or 0))
-    _check_resumed(client.page_id, filters, state, resumes=since is not start)
+    _check_resumed(run.client.page_id, filters, state, resumes=since is not start)
     yield guarded(CONVERSATIONS)
     metrics = dlt.current.resource_metrics()
-    yield from windows_of_rows(client, Window(since, until), filters, stop, state, metrics)
+    with run.errors_kept(metrics):
+        for rows in windows_of_rows(run, Window(since, until), filters, state, metrics):
+            yield rows
+            yield from run.lists_turn()
 
 
 def windows_of_rows(
-    client: PancakeClient,
+    run: PageRun,
     whole: Window,
     filters: Filters,
-    stop: Stop,
     state: dict[str, Any],
     metrics: dict[str, Any],
 ) -> Iterator[list[Row]]:
     """Yield the conversations of a span, one list per window, in ascending order throughout.
 
     Args:
-        client: Reads the page.
+        run: The page.
         whole: The span.
         filters: Which conversations to list.
-        stop: Asked between windows; True ends the reading.
         state: Keeps what was learned: the length of a window, and the end of the list.
         metrics: Receives counts: `windows`, `conversations_listed`, `list_calls`, `list_calls_minimum`, and
             `finished`, whether the end of the span was reached.
     """
-    reader = _WindowReader(client, filters, state, metrics)
+    reader = _WindowReader(run.client, filters, state, metrics)
     rest = whole
     while rest.since < rest.until:
-        if stop():
+        if run.is_over():
             return
         window, rows = reader.read(rest)
         if rows:
@@ -130,23 +130,36 @@ def windows_of_rows(
 
 
 def _backfill(
-    client: PancakeClient, whole: Window, filters: Filters, entry: str, newest_first: bool
+    run: PageRun, whole: Window, filters: Filters, entry: str, page_ids: Sequence[str], newest_first: bool
 ) -> Iterator[Any]:
     """Yield one window of a span, the next one that is left, and record it in the source's state."""
     yield guarded(CONVERSATIONS)
-    state = dlt.current.source_state().setdefault("backfills", {}).setdefault(entry, {})
+    spans: dict[str, dict[str, Any]] = dlt.current.source_state().setdefault("backfills", {})
+    span = spans.setdefault(entry, {})
+    span.update({page_id: span.get(page_id, {}) for page_id in page_ids})
+    for other in span.keys() - set(page_ids):
+        span.pop(other, None)
+    for oldest in list(spans)[: -settings.BACKFILLS_KEPT]:
+        spans.pop(oldest, None)
+    state = span[run.client.page_id]
     left = {name: datetime.fromisoformat(state[name]) for name in ("since", "until") if name in state}
     rest = replace(whole, **left)
     metrics = dlt.current.resource_metrics()
-    reader = _WindowReader(client, filters, state, metrics)
-    window, rows = reader.read(rest, newest_first=newest_first)
-    if rows:
-        yield rows
-    rest = replace(rest, until=window.since) if newest_first else replace(rest, since=window.until)
-    state.update(since=rest.since.isoformat(), until=rest.until.isoformat())
-    metrics.update(finished=rest.since >= rest.until, read_s=window.length_s, left_s=rest.length_s)
+    with run.errors_kept(metrics):
+        reader = _WindowReader(run.client, filters, state, metrics)
+        if state.get("done"):
+            metrics.update(finished=True)
+        else:
+            window, rows = reader.read(rest, newest_first=newest_first)
+            if rows:
+                yield rows
+            rest = replace(rest, until=window.since) if newest_first else replace(rest, since=window.until)
+            state.update(since=rest.since.isoformat(), until=rest.until.isoformat())
+            metrics.update(finished=rest.since >= rest.until, read_s=window.length_s, left_s=rest.length_s)
     if metrics["finished"]:
-        dlt.current.source_state()["backfills"].pop(entry)
+        span[run.client.page_id] = {"done": True}
+    if all(span[page_id].get("done") for page_id in page_ids):
+        spans.pop(entry, None)
 
 
 class _WindowReader:

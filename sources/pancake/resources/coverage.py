@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from ..guard import active_pipeline
+from ..guard import asked
 from ..records import Row
 from ..schema import COVERAGE
 
@@ -98,13 +98,13 @@ class WarehouseLedger:
         return [Coverage(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _query(self, what: str, condition: str, *values: str) -> list[tuple[Any, ...]]:
-        pipeline = active_pipeline()
-        if pipeline is None:
-            return []
-        with pipeline.sql_client() as client:
-            table = client.make_qualified_table_name(COVERAGE.name)
-            try:
-                rows = client.execute_sql(f"SELECT {what} FROM {table} WHERE {condition}", *values)  # noqa: S608
-            except DatabaseUndefinedRelation:
-                return []
-        return list(rows or [])
+        def select(pipeline: Any) -> list[tuple[Any, ...]]:
+            with pipeline.sql_client() as client:
+                table = client.make_qualified_table_name(COVERAGE.name)
+                try:
+                    rows = client.execute_sql(f"SELECT {what} FROM {table} WHERE {condition}", *values)  # noqa: S608
+                except DatabaseUndefinedRelation:
+                    return []
+            return list(rows or [])
+
+        return asked(select, [])

@@ -11,29 +11,28 @@ import dlt
 from dlt.common import logger
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from ..client import PancakeClient
 from ..errors import PancakeAuthError, PancakeError
-from ..guard import active_pipeline
+from ..guard import asked
+from ..page_run import PageRun
 from ..records import Batch, Row
 from ..schema import Table
 
 
 @contextmanager
-def fails_alone(client: PancakeClient, table: Table) -> Iterator[None]:
-    """Let an error of one lookup end that lookup only; a refused page token still ends the run.
+def fails_alone(run: PageRun, table: Table) -> Iterator[None]:
+    """Let an error of one lookup end that lookup only; a refused page token still ends the page.
 
     The metrics of the resource then hold `lookups_failed` and, as `lookup_error`, the class of the error.
     """
     metrics = dlt.current.resource_metrics()
-    try:
-        yield
-    except PancakeAuthError:
-        raise
-    except PancakeError as exc:
-        metrics.update(lookups_failed=1, lookup_error=type(exc).__name__)
-        logger.warning(f"`{table.name}` was not loaded: {exc}")
-    finally:
-        metrics.update(client.tally.as_metrics())
+    with run.errors_kept(metrics):
+        try:
+            yield
+        except PancakeAuthError:
+            raise
+        except PancakeError as exc:
+            metrics.update(lookups_failed=1, lookup_error=type(exc).__name__)
+            logger.warning(f"`{table.name}` of page {run.client.page_id} was not loaded: {exc}")
 
 
 def with_history(listed: Sequence[Row], batch: Batch, table: Table, page_id: str) -> list[Row]:
@@ -52,20 +51,21 @@ def with_history(listed: Sequence[Row], batch: Batch, table: Table, page_id: str
 
 
 def _listed_before(table: Table, page_id: str) -> list[Row]:
-    pipeline = active_pipeline()
-    if pipeline is None:
-        return []
     names = [column.name for column in table.columns]
-    with pipeline.sql_client() as client:
-        columns = ", ".join(map(client.escape_column_name, names))
-        place = client.make_qualified_table_name(table.name)
-        query = f"SELECT {columns} FROM {place} WHERE page_id = %s AND is_listed"  # noqa: S608
-        try:
-            found = client.execute_sql(query, page_id)
-        except DatabaseUndefinedRelation:
-            return []
+
+    def select(pipeline: Any) -> list[tuple[Any, ...]]:
+        with pipeline.sql_client() as client:
+            columns = ", ".join(map(client.escape_column_name, names))
+            place = client.make_qualified_table_name(table.name)
+            query = f"SELECT {columns} FROM {place} WHERE page_id = %s AND is_listed"  # noqa: S608
+            try:
+                return list(client.execute_sql(query, page_id) or [])
+            except DatabaseUndefinedRelation:
+                return []
+
+    nothing: list[tuple[Any, ...]] = []
     decoded = {column.name for column in table.columns if column.data_type == "json"}
-    rows = (dict(zip(names, row, strict=True)) for row in found or ())
+    rows = (dict(zip(names, row, strict=True)) for row in asked(select, nothing))
     return [{name: _json(value) if name in decoded else value for name, value in row.items()} for row in rows]
 
 

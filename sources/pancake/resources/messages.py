@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from math import ceil
@@ -14,7 +14,6 @@ from dlt.extract import DltResource
 
 from .. import endpoints, settings
 from ..arrow import in_arrow
-from ..client import PancakeClient
 from ..errors import (
     PancakeAccessError,
     PancakeRequestError,
@@ -23,13 +22,13 @@ from ..errors import (
     PancakeWalkError,
 )
 from ..guard import guarded, guarded_beside
+from ..page_run import PageRun
 from ..paginators import EndOfList, ThreadEnd, read_thread
 from ..records import Batch, Row, parse_stamp, shape
 from ..schema import COVERAGE, MESSAGES, Table
 from ..workers import side_by_side
 from .coverage import COMPLETE, FAILED, PARTIAL, Coverage, Ledger, WarehouseLedger
 
-Stop = Callable[[], bool]
 Part = tuple[Table, list[Row]]
 
 _ONE_THREAD_FAILED = (
@@ -45,14 +44,13 @@ _JUST_BEFORE = timedelta(microseconds=1)
 
 def messages(
     parent: DltResource,
-    client: PancakeClient,
+    run: PageRun,
     *,
     tail_s: float,
     lag_s: float,
     workers: int,
     whole: bool,
     repair: bool,
-    stop: Stop,
     name: str = MESSAGES.name,
 ) -> DltResource:
     """One row per message of every conversation that `parent` lists, and of threads left over from before.
@@ -61,14 +59,13 @@ def messages(
 
     Args:
         parent: The conversations.
-        client: Reads the page.
+        run: The page.
         tail_s: How far before its mark a changed thread is read again, in seconds.
         lag_s: Span before the newest mark of the page, and before the last read of a thread, in which an
             unchanged thread is read again, in seconds: another message with the stamp of its mark may hide.
         workers: Threads read side by side.
         whole: Read every thread to its end, whatever is known of it.
         repair: Read also the threads that earlier runs left over.
-        stop: Asked between threads; True leaves the others for the next run.
         name: Name of the resource; the tables are always `messages` and `conversation_coverage`.
     """
     resource = dlt.transformer(
@@ -79,23 +76,26 @@ def messages(
         primary_key=list(MESSAGES.key),
         write_disposition="merge",
         columns=MESSAGES.hints(),
+        parallelized=True,
     )
-    reader = Reader(client, tail_s, lag_s, workers, whole, stop, repair=repair)
-    return in_arrow(resource(reader), MESSAGES, COVERAGE)
+    reader = Reader(run, tail_s, lag_s, workers, whole, repair=repair)
+    return in_arrow(resource(run, reader), MESSAGES, COVERAGE)
 
 
-def _messages(batch: list[Row], reader: Reader) -> Iterator[Any]:
+def _messages(batch: list[Row], run: PageRun, reader: Reader) -> Iterator[Any]:
     state = dlt.current.resource_state()
     reader.metrics = dlt.current.resource_metrics()
-    if not reader.opened:
-        parts = reader.open(
-            reader.ledger, state
-        )  # before the first yield: dlt takes up other batches meanwhile
-        yield guarded(MESSAGES)
-        yield from guarded_beside(COVERAGE)
+    yield from run.threads_turn()
+    try:
+        if not reader.opened:
+            parts = reader.open(reader.ledger, state)
+            yield guarded(MESSAGES)
+            yield from guarded_beside(COVERAGE)
+            yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
+        parts = reader.read(batch, reader.ledger, state)
         yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
-    parts = reader.read(batch, reader.ledger, state)
-    yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
+    finally:
+        run.end_turn()
 
 
 @dataclass
@@ -115,35 +115,33 @@ class Reader:
     """Reads the threads of one page during one run.
 
     Args:
-        client: Reads the page.
+        run: The page.
         tail_s: See `messages`.
         lag_s: See `messages`.
         workers: See `messages`.
         whole: See `messages`.
-        stop: See `messages`.
         repair: See `messages`.
     """
 
     def __init__(
         self,
-        client: PancakeClient,
+        run: PageRun,
         tail_s: float,
         lag_s: float,
         workers: int,
         whole: bool,
-        stop: Stop,
         *,
         repair: bool = True,
     ) -> None:
         self.metrics: dict[str, Any] = {}
         self.opened = False
-        self.ledger: Ledger = WarehouseLedger(client.page_id)
-        self._client = client
+        self.ledger: Ledger = WarehouseLedger(run.client.page_id)
+        self._run = run
+        self._client = run.client
         self._tail = timedelta(seconds=tail_s)
         self._lag = timedelta(seconds=lag_s)
         self._workers = workers
         self._whole = whole
-        self._stop = stop
         self._repairs = repair
         self._end = EndOfList()
         self._newest_mark: datetime | None = None
@@ -188,7 +186,6 @@ class Reader:
         visits = [self._plan(row, marks.get(row["id"])) for row in batch]
         yield from self._visit_all([visit for visit in visits if visit is not None])
         state["end_of_thread"] = asdict(self._end)
-        self.metrics.update(self._client.tally.as_metrics())
 
     def _plan(self, row: Row, known: Coverage | None) -> Visit | None:
         """Return how far to read a thread, or None when nothing in it can be new."""
@@ -218,22 +215,28 @@ class Reader:
         return Visit(known, floor if floor < newest else floor - _JUST_BEFORE)
 
     def _visit_all(self, visits: Sequence[Visit]) -> Iterator[Part]:
+        left = {visit.known.conversation_id: visit for visit in visits}
         buffers: dict[str, tuple[Table, list[Row]]] = {}
-        for table, rows in side_by_side(self._jobs(visits), self._workers):
-            _, buffer = buffers.setdefault(table.name, (table, []))
-            buffer.extend(rows)
-            if len(buffer) >= _ROWS_PER_YIELD:
-                yield buffers.pop(table.name)
+        with self._run.errors_kept(self.metrics):
+            for table, rows in side_by_side(self._jobs(visits), self._workers):
+                if table is COVERAGE:
+                    for row in rows:
+                        left.pop(row["conversation_id"], None)
+                _, buffer = buffers.setdefault(table.name, (table, []))
+                buffer.extend(rows)
+                if len(buffer) >= _ROWS_PER_YIELD:
+                    yield buffers.pop(table.name)
         yield from buffers.values()
+        if left:
+            yield COVERAGE, [self._left(visit) for visit in left.values()]
 
     def _jobs(self, visits: Iterable[Visit]) -> Iterator[Iterator[Part]]:
         for visit in visits:
-            yield self._leave(visit) if self._stop() else self._visit(visit)
+            yield iter([(COVERAGE, [self._left(visit)])]) if self._run.is_over() else self._visit(visit)
 
-    def _leave(self, visit: Visit) -> Iterator[Part]:
+    def _left(self, visit: Visit) -> Row:
         self._count("threads_partial")
-        left = replace(visit.known, status=PARTIAL, checked_at=self._now())
-        yield COVERAGE, [left.row()]
+        return replace(visit.known, status=PARTIAL, checked_at=self._now()).row()
 
     def _visit(self, visit: Visit) -> Iterator[Part]:
         """Read one thread and yield its messages, then its row of the ledger."""

@@ -1,7 +1,7 @@
 """The table `page_customers`: everyone who ever wrote to the page, oldest change first."""
 
 # No postponed annotations here: dlt looks at the one of `updated_at` to find the cursor.
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +12,7 @@ from .. import endpoints, settings
 from ..arrow import in_arrow
 from ..client import PancakeClient
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..paginators import Walk, walk_numbered
 from ..records import Batch, parse_stamp, shape
 from ..schema import PAGE_CUSTOMERS
@@ -19,31 +20,28 @@ from ..windows import Window, first_window, next_length, shorter, unix_ceil, uni
 from .lookups import fails_alone
 
 Cursor = dlt.sources.incremental[datetime]
-Stop = Callable[[], bool]
 
 _SECOND = timedelta(seconds=1)
 _SINCE_EVER = datetime.fromtimestamp(0, timezone.utc)
 
 
 def page_customers(
-    client: PancakeClient,
+    run: PageRun,
     *,
     start: datetime,
     until: datetime,
     ranged: bool,
     lag_s: float,
-    stop: Stop,
     name: str = PAGE_CUSTOMERS.name,
 ) -> DltResource:
     """One row per customer, oldest change first, window by window.
 
     Args:
-        client: Reads the page.
+        run: The page.
         start: Where a first load begins, or the begin of the range; aware UTC.
         until: End of what is listed, frozen for the run; aware UTC.
         ranged: Whether to read from `start` to `until` without a cursor.
         lag_s: How far before the cursor a load starts, in seconds.
-        stop: Asked between windows; True ends the load at this safe point.
         name: Name of the resource; the table is always `page_customers`.
     """
     resource = merged(_page_customers, PAGE_CUSTOMERS, name)
@@ -54,11 +52,11 @@ def page_customers(
             "updated_at", lag=lag_s, on_cursor_value_missing="include", allow_external_schedulers=False
         )
     )
-    return in_arrow(resource(client, start, until, stop, updated_at=cursor), PAGE_CUSTOMERS)
+    return in_arrow(resource(run, start, until, updated_at=cursor), PAGE_CUSTOMERS)
 
 
 def _page_customers(
-    client: PancakeClient, start: datetime, until: datetime, stop: Stop, updated_at: Cursor | None = None
+    run: PageRun, start: datetime, until: datetime, updated_at: Cursor | None = None
 ) -> Iterator[Any]:
     state: dict[str, Any] = {} if updated_at is None else dlt.current.resource_state()
     since = start
@@ -66,9 +64,14 @@ def _page_customers(
         since = updated_at.start_value
         until = max(until, since + timedelta(seconds=updated_at.lag or 0))
     yield guarded(PAGE_CUSTOMERS)
-    with fails_alone(client, PAGE_CUSTOMERS):
+    client = run.client
+    metrics = dlt.current.resource_metrics()
+    with fails_alone(run, PAGE_CUSTOMERS):
         rest = Window(since, until)
-        while rest.since < rest.until and not stop():
+        while rest.since < rest.until:
+            if run.is_over():
+                metrics["finished"] = False
+                return
             if state.get("span_is_of_begin"):  # then only the whole list is sure to hold every change
                 window = Window(_SINCE_EVER, until)
                 walk = _walk(client, window)

@@ -11,32 +11,32 @@ from .. import endpoints
 from ..client import PancakeClient
 from ..errors import PancakeAccessError, PancakeAuthError, PancakeShapeError
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..records import Batch, Row, shape
 from ..schema import PAGES
 from .conversations import now
 from .lookups import fails_alone
 
 
-def pages(
-    client: PancakeClient, *, user_access_token: str | None = None, name: str = PAGES.name
-) -> DltResource:
+def pages(run: PageRun, *, user_access_token: str | None = None, name: str = PAGES.name) -> DltResource:
     """One row: the page, described as far as a user token allows.
 
     Args:
-        client: Reads the page.
+        run: The page.
         user_access_token: Token of a user of the page; without one only the page's id is known.
         name: Name of the resource; the table is always `pages`.
     """
-    user = client.as_user(user_access_token) if user_access_token else None
-    return merged(_pages, PAGES, name)(client, user)
+    user = run.client.as_user(user_access_token) if user_access_token else None
+    return merged(_pages, PAGES, name)(run, user)
 
 
-def _pages(client: PancakeClient, user: PancakeClient | None) -> Iterator[Any]:
+def _pages(run: PageRun, user: PancakeClient | None) -> Iterator[Any]:
     yield guarded(PAGES)
     if user is None:
-        yield [shape({"id": client.page_id}, PAGES, client.page_id, now(client))]
+        page_id = run.client.page_id
+        yield [shape({"id": page_id}, PAGES, page_id, now(run.client))]
         return
-    with fails_alone(client, PAGES):
+    with fails_alone(run, PAGES):
         yield [_page(user)]
 
 

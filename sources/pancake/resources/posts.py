@@ -10,8 +10,8 @@ import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints, settings
-from ..client import PancakeClient
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..paginators import walk_numbered
 from ..records import Batch, shape
 from ..schema import POSTS
@@ -20,7 +20,7 @@ from .lookups import fails_alone
 
 
 def posts(
-    client: PancakeClient,
+    run: PageRun,
     *,
     start: datetime,
     until: datetime,
@@ -31,7 +31,7 @@ def posts(
     """One row per post; the young ones are read again each time, since their counters change.
 
     Args:
-        client: Reads the page.
+        run: The page.
         start: Where a first load begins, or the begin of the range; aware UTC.
         until: End of what is listed, frozen for the run; aware UTC.
         ranged: Whether to read from `start` to `until`, whatever was read before.
@@ -39,12 +39,10 @@ def posts(
         name: Name of the resource; the table is always `posts`.
     """
     resource = merged(_posts, POSTS, name)
-    return resource(client, start, until, ranged, timedelta(days=tail_days))
+    return resource(run, start, until, ranged, timedelta(days=tail_days))
 
 
-def _posts(
-    client: PancakeClient, start: datetime, until: datetime, ranged: bool, tail: timedelta
-) -> Iterator[Any]:
+def _posts(run: PageRun, start: datetime, until: datetime, ranged: bool, tail: timedelta) -> Iterator[Any]:
     state = {} if ranged else dlt.current.resource_state()
     yield guarded(POSTS)
     since = start
@@ -53,9 +51,9 @@ def _posts(
 
     def fetch(params: dict[str, str | int]) -> Batch:
         span = {"since": unix_floor(since), "until": unix_ceil(until)}
-        return client.get(endpoints.POSTS, {**span, "page_size": settings.POSTS_PER_BATCH, **params})
+        return run.client.get(endpoints.POSTS, {**span, "page_size": settings.POSTS_PER_BATCH, **params})
 
-    with fails_alone(client, POSTS):
+    with fails_alone(run, POSTS):
         walk = walk_numbered(fetch, order_by="inserted_at", endpoint=str(endpoints.POSTS))
-        yield [shape(listed.row, POSTS, client.page_id, listed.sent_at) for listed in walk.ascending()]
+        yield [shape(listed.row, POSTS, run.client.page_id, listed.sent_at) for listed in walk.ascending()]
         state["read_until"] = until.isoformat()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from math import isfinite
@@ -13,16 +13,14 @@ import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints, settings
-from ..client import PancakeClient
 from ..endpoints import Endpoint
 from ..errors import PancakeShapeError
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..records import Batch, Row, parse_stamp, shape
-from ..schema import PAGE_STATISTICS, USER_STATISTICS, Table
+from ..schema import PAGE_STATISTICS, USER_STATISTICS
 from ..windows import unix_ceil, unix_floor
 from .lookups import fails_alone
-
-Stop = Callable[[], bool]
 
 _DATE = "%d/%m/%Y"
 _HOUR_IN_INTEGER = "%Y%m%d%H%M%S"
@@ -39,24 +37,26 @@ class Span:
         until: End of what is read, frozen for the run; aware UTC.
         ranged: Whether to read from `start` to `until`, whatever was read before.
         utc_offset: The page's time zone: days begin at its midnight.
-        stop: Asked between days; True ends the load at this safe point.
     """
 
     start: datetime
     until: datetime
     ranged: bool
     utc_offset: timedelta
-    stop: Stop
 
-    def days(self) -> Iterator[date]:
+    def days(self, run: PageRun) -> Iterator[date]:
         """Yield the days to read, oldest first, and keep in the state up to where they were read."""
         state = {} if self.ranged else dlt.current.resource_state()
+        metrics = dlt.current.resource_metrics()
         today = self._day_of(self.until - timedelta.resolution)
         day = self._day_of(self.start)
         if "read_until" in state:
             after = date.fromisoformat(state["read_until"]) + _DAY
             day = min(after, today - _DAY * (settings.STATISTICS_TAIL_DAYS - 1))
-        while day <= today and not self.stop():
+        while day <= today:
+            if run.is_over():
+                metrics["finished"] = False
+                return
             yield day
             state["read_until"] = day.isoformat()
             day += _DAY
@@ -70,75 +70,67 @@ class Span:
 
 
 def page_statistics(
-    client: PancakeClient,
+    run: PageRun,
     *,
     start: datetime,
     until: datetime,
     ranged: bool,
     utc_offset_hours: float,
-    stop: Stop,
     name: str = PAGE_STATISTICS.name,
 ) -> DltResource:
     """One row per hour of the page; the last days are read again until their counts are final.
 
     Args:
-        client: Reads the page.
+        run: The page.
         start: Where a first load begins, or the begin of the range; aware UTC.
         until: End of what is read, frozen for the run; aware UTC.
         ranged: Whether to read from `start` to `until`, whatever was read before.
         utc_offset_hours: The page's time zone.
-        stop: Asked between days; True ends the load at this safe point.
         name: Name of the resource; the table is always `page_statistics`.
     """
-    span = Span(start, until, ranged, timedelta(hours=utc_offset_hours), stop)
-    return _resource(_page_statistics, PAGE_STATISTICS, name)(client, span)
+    span = Span(start, until, ranged, timedelta(hours=utc_offset_hours))
+    return merged(_page_statistics, PAGE_STATISTICS, name)(run, span)
 
 
 def user_statistics(
-    client: PancakeClient,
+    run: PageRun,
     *,
     start: datetime,
     until: datetime,
     ranged: bool,
     utc_offset_hours: float,
-    stop: Stop,
     name: str = USER_STATISTICS.name,
 ) -> DltResource:
     """One row per member of staff and hour; the last days are read again until their counts are final.
 
     Args:
-        client: Reads the page.
+        run: The page.
         start: See `page_statistics`.
         until: See `page_statistics`.
         ranged: See `page_statistics`.
         utc_offset_hours: See `page_statistics`.
-        stop: See `page_statistics`.
         name: Name of the resource; the table is always `user_statistics`.
     """
-    span = Span(start, until, ranged, timedelta(hours=utc_offset_hours), stop)
-    return _resource(_user_statistics, USER_STATISTICS, name)(client, span)
+    span = Span(start, until, ranged, timedelta(hours=utc_offset_hours))
+    return merged(_user_statistics, USER_STATISTICS, name)(run, span)
 
 
-def _resource(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> Callable[..., DltResource]:
-    return merged(generator, table, name)
-
-
-def _page_statistics(client: PancakeClient, span: Span) -> Iterator[Any]:
+def _page_statistics(run: PageRun, span: Span) -> Iterator[Any]:
     yield guarded(PAGE_STATISTICS)
-    with fails_alone(client, PAGE_STATISTICS):
-        for day in span.days():
+    with fails_alone(run, PAGE_STATISTICS):
+        for day in span.days(run):
             begin = span.begin_of(day)
             asked = {"since": unix_floor(begin), "until": unix_ceil(min(begin + _DAY, span.until))}
-            batch = client.get(endpoints.PAGE_STATISTICS, asked)
-            yield [page_hour(row, batch.sent_at, client.page_id, span.utc_offset) for row in batch.rows]
+            batch = run.client.get(endpoints.PAGE_STATISTICS, asked)
+            yield [page_hour(row, batch.sent_at, run.client.page_id, span.utc_offset) for row in batch.rows]
 
 
-def _user_statistics(client: PancakeClient, span: Span) -> Iterator[Any]:
+def _user_statistics(run: PageRun, span: Span) -> Iterator[Any]:
     yield guarded(USER_STATISTICS)
-    with fails_alone(client, USER_STATISTICS):
-        for day in span.days():
+    with fails_alone(run, USER_STATISTICS):
+        for day in span.days(run):
             asked = {"date_range": f"{day:{_DATE}} 00:00:00 - {day:{_DATE}} 23:59:59"}
-            yield user_hours(client.get(endpoints.USER_STATISTICS, asked), client.page_id)
+            yield user_hours(run.client.get(endpoints.USER_STATISTICS, asked), run.client.page_id)
 
 
 def page_hour(row: Row, sent_at: datetime, page_id: str, utc_offset: timedelta) -> Row:

@@ -8,29 +8,29 @@ from typing import Any
 from dlt.extract import DltResource
 
 from .. import endpoints
-from ..client import PancakeClient
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..records import row_id, shape
 from ..schema import TAGS
 from .lookups import fails_alone, with_history
 
 
-def tags(client: PancakeClient, *, name: str = TAGS.name) -> DltResource:
+def tags(run: PageRun, *, name: str = TAGS.name) -> DltResource:
     """One row per tag that the page has or had.
 
     Args:
-        client: Reads the page.
+        run: The page.
         name: Name of the resource; the table is always `tags`.
     """
-    return merged(_tags, TAGS, name)(client)
+    return merged(_tags, TAGS, name)(run)
 
 
-def _tags(client: PancakeClient) -> Iterator[Any]:
+def _tags(run: PageRun) -> Iterator[Any]:
     yield guarded(TAGS)
-    with fails_alone(client, TAGS):
-        batch = client.get(endpoints.TAGS, {})
+    with fails_alone(run, TAGS):
+        batch = run.client.get(endpoints.TAGS, {})
         listed = [
-            shape({**row, "id": row_id(row, str(endpoints.TAGS))}, TAGS, client.page_id, batch.sent_at)
+            shape({**row, "id": row_id(row, str(endpoints.TAGS))}, TAGS, run.client.page_id, batch.sent_at)
             for row in batch.rows
         ]
-        yield with_history(listed, batch, TAGS, client.page_id)
+        yield with_history(listed, batch, TAGS, run.client.page_id)

@@ -8,28 +8,28 @@ from typing import Any
 from dlt.extract import DltResource
 
 from .. import endpoints
-from ..client import PancakeClient
 from ..guard import guarded, merged
+from ..page_run import PageRun
 from ..records import Batch, Row, row_id, shape
 from ..schema import USERS
 from .lookups import fails_alone, with_history
 
 
-def users(client: PancakeClient, *, name: str = USERS.name) -> DltResource:
+def users(run: PageRun, *, name: str = USERS.name) -> DltResource:
     """One row per member of staff that the page has or had.
 
     Args:
-        client: Reads the page.
+        run: The page.
         name: Name of the resource; the table is always `users`.
     """
-    return merged(_users, USERS, name)(client)
+    return merged(_users, USERS, name)(run)
 
 
-def _users(client: PancakeClient) -> Iterator[Any]:
+def _users(run: PageRun) -> Iterator[Any]:
     yield guarded(USERS)
-    with fails_alone(client, USERS):
-        batch = client.get(endpoints.USERS, {})
-        yield with_history(_listed(batch, client.page_id), batch, USERS, client.page_id)
+    with fails_alone(run, USERS):
+        batch = run.client.get(endpoints.USERS, {})
+        yield with_history(_listed(batch, run.client.page_id), batch, USERS, run.client.page_id)
 
 
 def _listed(batch: Batch, page_id: str) -> list[Row]:
