@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,17 +11,23 @@ import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TDeleteInsertStrategyDict
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltResource
+from dlt.extract.utils import wrap_parallel_iterator
 
 from .schema import Table
 
 T = TypeVar("T")
 
+# One client is made, opened or closed at a time: making one changes the schema of the pipeline for a moment,
+# and DuckDB cannot open a file while it is closed.
+_DOOR = threading.Lock()
+
 _MERGE: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
 
 
 def asked(question: Callable[[Any], T], otherwise: T) -> T:
-    """Return the answer to a question on the warehouse of the running pipeline.
+    """Return the answer to a question on the running pipeline.
 
     It is asked in a thread of its own: those in which dlt runs resources share one context, and the making
     of an SQL client changes it for a moment.
@@ -36,6 +43,45 @@ def asked(question: Callable[[Any], T], otherwise: T) -> T:
         return thread.submit(question, context.pipeline()).result()
 
 
+def selected(query_of: Callable[[Any], str], *values: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query on the warehouse of the running pipeline; none while the table is missing.
+
+    Args:
+        query_of: Makes the query; takes an SQL client for its names.
+        *values: Stand for the `%s` of the query.
+    """
+
+    def select(pipeline: Any) -> list[tuple[Any, ...]]:
+        with _DOOR:
+            client = pipeline.sql_client()
+            query = query_of(client)
+            client.open_connection()
+        try:
+            return list(client.execute_sql(query, *values) or [])
+        except DatabaseUndefinedRelation:
+            return []
+        finally:
+            with _DOOR:
+                client.close_connection()
+
+    nothing: list[tuple[Any, ...]] = []
+    return asked(select, nothing)
+
+
+def _with_names(make: Callable[[Any], TDeleteInsertStrategyDict]) -> TDeleteInsertStrategyDict:
+    """Return a write disposition that names tables of the destination: a plain merge when no pipeline runs.
+
+    Args:
+        make: Takes an SQL client, which needs no connection for names.
+    """
+
+    def name(pipeline: Any) -> TDeleteInsertStrategyDict:
+        with _DOOR:
+            return make(pipeline.sql_client())
+
+    return asked(name, _MERGE)
+
+
 def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
     """Return a write disposition that merges by key and leaves out rows older than what is there.
 
@@ -43,15 +89,14 @@ def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
     plain merge.
     """
 
-    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
-        client = pipeline.sql_client()  # names need no connection
+    def with_filter(client: Any) -> TDeleteInsertStrategyDict:
         loaded = client.make_qualified_table_name(table.name)
         with client.with_staging_dataset():
             staged = client.make_qualified_table_name(table.name)
         newer = _newer_than_loaded(table, loaded, staged, client.escape_column_name)
         return {**_MERGE, "source_filter": newer}
 
-    return asked(with_filter, _MERGE)
+    return _with_names(with_filter)
 
 
 def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> str:
@@ -70,14 +115,13 @@ def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> st
 def first_wins(table: Table) -> TDeleteInsertStrategyDict:
     """Return a write disposition that leaves out rows whose key is there already."""
 
-    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
-        client = pipeline.sql_client()
+    def with_filter(client: Any) -> TDeleteInsertStrategyDict:
         (key,) = map(client.escape_column_name, table.key)
         loaded = client.make_qualified_table_name(table.name)
         absent = _without_placeholders(f"{key} NOT IN (SELECT {key} FROM {loaded})")  # noqa: S608
         return {**_MERGE, "source_filter": absent}
 
-    return asked(with_filter, _MERGE)
+    return _with_names(with_filter)
 
 
 def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
@@ -91,8 +135,7 @@ def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
         owner: Table of the owners, loaded beside it.
     """
 
-    def with_filter(pipeline: Any) -> TDeleteInsertStrategyDict:
-        client = pipeline.sql_client()
+    def with_filter(client: Any) -> TDeleteInsertStrategyDict:
         quote = client.escape_column_name
         loaded, owners = map(client.make_qualified_table_name, (table.name, owner.name))
         with client.with_staging_dataset():
@@ -111,12 +154,21 @@ def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
             "source_filter": _without_placeholders(f"{newest} AND {member} <> ''"),
         }
 
-    return asked(with_filter, _MERGE)
+    return _with_names(with_filter)
 
 
 def _without_placeholders(condition: str) -> str:
     """Escape braces: dlt formats the condition, and those in names must survive it."""
     return condition.replace("{", "{{").replace("}", "}}")
+
+
+def beside_others(generator: Iterator[Any]) -> Iterator[Any]:
+    """Return what lets dlt run a generator in a thread of its own.
+
+    `parallelized` does so by itself, but not for a generator with an incremental argument (dlt 1.31).
+    """
+    parallel: Iterator[Any] = wrap_parallel_iterator(generator)  # type: ignore[type-var]
+    return parallel
 
 
 def merged(generator: Callable[..., Iterator[Any]], table: Table, name: str) -> Callable[..., DltResource]:

@@ -188,7 +188,7 @@ class FakePancake:
             call.limited = self.strict_rate is not None and in_this_second > self.strict_rate
             if call.limited or endpoint is None:
                 return call, None
-            return call, take_fault(self.faults, call.endpoint, call.conversation_id)
+            return call, take_fault(self.faults, call)
 
     def _too_many(self) -> Reply:
         status = 429 if self.rate_reply == "http" else 200

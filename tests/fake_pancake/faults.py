@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .calls import Call
 from .replies import TOO_MANY, Reply, failure, html_reply, json_reply
 
 FaultKind = Literal[
@@ -32,6 +33,7 @@ class Fault:
         kind: what happens, see FaultKind.
         endpoint: only calls of this endpoint; None is any.
         conversation_id: only calls for this conversation; None is any.
+        page_id: only calls for this page; None is any.
         times: how many calls it meets; None is every one, for ever. Counts down.
         skip: how many matching calls pass unharmed first. Counts down.
         status: HTTP status of kind "status".
@@ -46,6 +48,7 @@ class Fault:
     _: dataclasses.KW_ONLY
     endpoint: str | None = None
     conversation_id: str | None = None
+    page_id: str | None = None
     times: int | None = 1
     skip: int = 0
     status: int = 500
@@ -55,9 +58,13 @@ class Fault:
     seconds: float = 0.0
     value: Any = None
 
-    def matches(self, endpoint: str, conversation_id: str | None) -> bool:
-        """Whether this fault concerns such a call."""
-        return self.endpoint in (None, endpoint) and self.conversation_id in (None, conversation_id)
+    def matches(self, call: Call) -> bool:
+        """Whether this fault concerns a call."""
+        return (
+            self.endpoint in (None, call.endpoint)
+            and self.conversation_id in (None, call.conversation_id)
+            and self.page_id in (None, call.page_id)
+        )
 
     @property
     def needs_answer(self) -> bool:
@@ -65,10 +72,10 @@ class Fault:
         return self.kind not in _INSTEAD
 
 
-def take_fault(faults: list[Fault], endpoint: str, conversation_id: str | None) -> Fault | None:
+def take_fault(faults: list[Fault], call: Call) -> Fault | None:
     """The first fault due for this call, counted down; one that is used up leaves the list."""
     for fault in list(faults):
-        if not fault.matches(endpoint, conversation_id):
+        if not fault.matches(call):
             continue
         if fault.skip > 0:
             fault.skip -= 1

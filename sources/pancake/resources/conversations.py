@@ -14,7 +14,7 @@ from .. import endpoints, settings
 from ..client import PancakeClient
 from ..errors import PancakeSettingsError
 from ..filters import Filters
-from ..guard import guarded, merged
+from ..guard import beside_others, guarded, merged
 from ..page_run import PageRun
 from ..paginators import EndOfList, Walk, walk_window
 from ..records import Batch, Row, shape
@@ -93,9 +93,13 @@ def _conversations(
         until = max(until, since + timedelta(seconds=updated_at.lag or 0))
     _check_resumed(run.client.page_id, filters, state, resumes=since is not start)
     yield guarded(CONVERSATIONS)
+    yield from beside_others(_read(run, Window(since, until), filters, state))
+
+
+def _read(run: PageRun, whole: Window, filters: Filters, state: dict[str, Any]) -> Iterator[Any]:
     metrics = dlt.current.resource_metrics()
     with run.errors_kept(metrics):
-        for rows in windows_of_rows(run, Window(since, until), filters, state, metrics):
+        for rows in windows_of_rows(run, whole, filters, state, metrics):
             yield rows
             yield from run.lists_turn()
 

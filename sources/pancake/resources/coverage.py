@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
-
-from ..guard import asked
+from ..guard import selected
 from ..records import Row
 from ..schema import COVERAGE
 
@@ -98,13 +96,8 @@ class WarehouseLedger:
         return [Coverage(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _query(self, what: str, condition: str, *values: str) -> list[tuple[Any, ...]]:
-        def select(pipeline: Any) -> list[tuple[Any, ...]]:
-            with pipeline.sql_client() as client:
-                table = client.make_qualified_table_name(COVERAGE.name)
-                try:
-                    rows = client.execute_sql(f"SELECT {what} FROM {table} WHERE {condition}", *values)  # noqa: S608
-                except DatabaseUndefinedRelation:
-                    return []
-            return list(rows or [])
+        def query_of(client: Any) -> str:
+            place = client.make_qualified_table_name(COVERAGE.name)
+            return f"SELECT {what} FROM {place} WHERE {condition}"  # noqa: S608
 
-        return asked(select, [])
+        return selected(query_of, *values)

@@ -9,10 +9,9 @@ from typing import Any
 
 import dlt
 from dlt.common import logger
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from ..errors import PancakeAuthError, PancakeError
-from ..guard import asked
+from ..guard import selected
 from ..page_run import PageRun
 from ..records import Batch, Row
 from ..schema import Table
@@ -53,19 +52,13 @@ def with_history(listed: Sequence[Row], batch: Batch, table: Table, page_id: str
 def _listed_before(table: Table, page_id: str) -> list[Row]:
     names = [column.name for column in table.columns]
 
-    def select(pipeline: Any) -> list[tuple[Any, ...]]:
-        with pipeline.sql_client() as client:
-            columns = ", ".join(map(client.escape_column_name, names))
-            place = client.make_qualified_table_name(table.name)
-            query = f"SELECT {columns} FROM {place} WHERE page_id = %s AND is_listed"  # noqa: S608
-            try:
-                return list(client.execute_sql(query, page_id) or [])
-            except DatabaseUndefinedRelation:
-                return []
+    def query_of(client: Any) -> str:
+        columns = ", ".join(map(client.escape_column_name, names))
+        place = client.make_qualified_table_name(table.name)
+        return f"SELECT {columns} FROM {place} WHERE page_id = %s AND is_listed"  # noqa: S608
 
-    nothing: list[tuple[Any, ...]] = []
     decoded = {column.name for column in table.columns if column.data_type == "json"}
-    rows = (dict(zip(names, row, strict=True)) for row in asked(select, nothing))
+    rows = (dict(zip(names, row, strict=True)) for row in selected(query_of, page_id))
     return [{name: _json(value) if name in decoded else value for name, value in row.items()} for row in rows]
 
 

@@ -11,7 +11,7 @@ from dlt.extract import DltResource
 from .. import endpoints, settings
 from ..arrow import in_arrow
 from ..client import PancakeClient
-from ..guard import guarded, merged
+from ..guard import beside_others, guarded, merged
 from ..page_run import PageRun
 from ..paginators import Walk, walk_numbered
 from ..records import Batch, parse_stamp, shape
@@ -64,6 +64,10 @@ def _page_customers(
         since = updated_at.start_value
         until = max(until, since + timedelta(seconds=updated_at.lag or 0))
     yield guarded(PAGE_CUSTOMERS)
+    yield from beside_others(_read(run, since, until, state))
+
+
+def _read(run: PageRun, since: datetime, until: datetime, state: dict[str, Any]) -> Iterator[Any]:
     client = run.client
     metrics = dlt.current.resource_metrics()
     with fails_alone(run, PAGE_CUSTOMERS):
