@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test soak lint format clean
+.PHONY: setup demo test soak bench lint format clean
 
 setup: .venv/.ready  ## install the locked packages and the `pancake` command into .venv
 
@@ -19,6 +19,11 @@ setup: .venv/.ready  ## install the locked packages and the `pancake` command in
 .venv-bigquery/.ready: tests/bigquery_emulator/uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-bigquery \
 		$(UV) sync --frozen --project tests/bigquery_emulator --python $(PYTHON)
+	@touch $@
+
+.venv-bench/.ready: uv.lock pyproject.toml | $(UV)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-bench UV_COMPILE_BYTECODE=1 \
+		$(UV) sync --frozen --no-dev --python $(PYTHON)
 	@touch $@
 
 .tools/bin/uv:
@@ -34,6 +39,9 @@ test: setup .venv-bigquery/.ready  ## every test
 soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
 	.venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
 
+bench: setup .venv-bench/.ready  ## processor time and memory, beside rest_api and a script by hand; about 6 minutes
+	.venv/bin/python -m benchmarks
+
 lint: setup  ## style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -45,4 +53,4 @@ format: setup  ## rewrite the code in the house style
 	.venv/bin/ruff format .
 
 clean:  ## remove everything that make brought
-	rm -rf .venv .venv-bigquery .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.duckdb
+	rm -rf .venv .venv-bench .venv-bigquery .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.duckdb

@@ -16,6 +16,7 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
+import orjson
 from dlt.common.exceptions import DltException
 
 Body = dict[str, Any]
@@ -42,6 +43,8 @@ _NAMED_KEYS = 10
 _NO_JSON: Final = object()
 _CODE = re.compile(r"[0-9]{1,9}")
 _LONG_NUMBER = re.compile(r"\d{5,}")
+_DIGITS_TO_0 = bytes.maketrans(b"0123456789", b"0000000000")
+_LONG_INTEGER = b"0" * 19  # orjson would round it
 # A pair of surrogates or an escaped backslash, which are left alone; or an escape that stands for no text.
 _ESCAPE = re.compile(
     r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -266,6 +269,15 @@ def _decode(content: bytes) -> Any:
 
     Bytes that are no UTF-8, NUL characters and halves of surrogate pairs become U+FFFD: databases take none.
     """
+    if b"\\u" not in content and _LONG_INTEGER not in content.translate(_DIGITS_TO_0):
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError:
+            pass
+    return _decode_slowly(content)
+
+
+def _decode_slowly(content: bytes) -> Any:
     text = content.decode("utf-8-sig", "replace")
     if "\\u" in text:
         text = _ESCAPE.sub(lambda found: found[1] or "\\ufffd", text)

@@ -45,8 +45,11 @@ def parse_stamp(value: Any) -> datetime | None:
 
     A stamp without a zone is UTC: that is how Pancake sends them.
     """
-    if not isinstance(value, str):
-        return None
+    return _parse_stamp(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)  # of one batch: a walk looks at a stamp several times
+def _parse_stamp(value: str) -> datetime | None:
     try:
         stamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
@@ -101,9 +104,10 @@ def shape(row: Row, table: Table, page_id: str, synced_at: datetime) -> Row:
         if known is None:
             extra[sent_as] = value
         elif value is not None:
-            name, fit = known
-            fitted = fit(value)
-            if fitted is _MISFIT:
+            name, as_it_is, fit = known
+            if type(value) is as_it_is:
+                shaped[name] = value
+            elif (fitted := fit(value)) is _MISFIT:
                 extra[sent_as] = value
             else:
                 shaped[name] = fitted
@@ -124,7 +128,7 @@ class _Fits:
     def __init__(self, table: Table) -> None:
         self.columns = tuple(column.name for column in table.columns)
         self.by_field = {
-            column.source_field: (column.name, _FIT[column.data_type])
+            column.source_field: (column.name, _AS_IT_IS.get(column.data_type), _FIT[column.data_type])
             for column in table.columns
             if column.source_field
         }
@@ -165,6 +169,7 @@ def _fit_json(value: Any) -> Any:
     return _storable(value) if isinstance(value, dict | list) else _MISFIT
 
 
+_AS_IT_IS: dict[str, type] = {"text": str, "bool": bool}
 _FIT: dict[str, Callable[[Any], Any]] = {
     "text": _fit_text,
     "bool": _fit_bool,
@@ -178,7 +183,11 @@ def _storable(value: Any) -> Any:
     """Return a JSON value without credentials, and with numbers that no destination stores as text."""
     kind = type(value)
     if kind is dict:
-        return {key: _storable(inner) for key, inner in value.items() if key not in _CREDENTIALS}
+        return {
+            key: inner if type(inner) is str else _storable(inner)
+            for key, inner in value.items()
+            if key not in _CREDENTIALS
+        }
     if kind is list:
         return [_storable(inner) for inner in value]
     if (kind is int and value not in _BIGINT) or (kind is float and not isfinite(value)):

@@ -4,7 +4,7 @@
     page.populate(days=14, conversations=300)
     pancake = FakePancake([page], clock=page.clock)
 
-    session.mount("https://", FakeAdapter(pancake))     # in process, no sockets
+    FakeAdapter(pancake).request("GET", path)           # in process, no sockets
     with FakeServer(pancake) as server: server.url      # over HTTP
 
 `model` holds the data, `dialect` says which of the reported behaviours the API shows, `faults` breaks

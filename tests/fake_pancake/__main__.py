@@ -1,6 +1,7 @@
 """Serve a simulated page: `python -m tests.fake_pancake --conversations 300`.
 
-Prints the URL, the page id and the token, one a line, and serves until it is told to stop.
+Prints the URL, the page id and the token, one a line, and serves until it is told to stop. On SIGUSR1 one
+conversation in a hundred gets a message, and a line says how many.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from .api import FakePancake
 from .dialect import ARTICLE, LIVE
 from .model import FakePage
 from .server import FakeServer
+
+CHANGED_ONE_IN = 100
 
 
 def main() -> None:
@@ -38,6 +41,13 @@ def main() -> None:
     pancake.strict_rate = options.rate
     pancake.latency_s = options.latency_ms / 1000
 
+    def change(*_: object) -> None:
+        chosen = list(page.conversations)[::CHANGED_ONE_IN]
+        for conversation_id in chosen:
+            page.add_message(conversation_id)
+        print(len(chosen), flush=True)  # noqa: T201
+
+    signal.signal(signal.SIGUSR1, change)
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_stop.set())

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import dlt
 import pytest
-import requests
+from urllib3 import BaseHTTPResponse
 
 from sources.pancake import PancakeClient, endpoints, settings
 from sources.pancake.errors import (
@@ -27,6 +28,7 @@ from sources.pancake.errors import (
     PancakeTransientError,
 )
 from tests.fake_pancake import FakeAdapter, FakePage, FakePancake, FakeServer, FakeTime, Fault
+from tests.fake_pancake.replies import Reply
 
 PAGE = "100000000000001"
 PAUSES = [1.0, 2.0, 4.0]
@@ -37,13 +39,13 @@ class Wire(FakeAdapter):
 
     def __init__(self, pancake: FakePancake, **headers: str) -> None:
         super().__init__(pancake)
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.sent: list[tuple[requests.PreparedRequest, dict[str, Any]]] = []
+        self.added = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.sent: list[tuple[str, dict[str, Any]]] = []
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        self.sent.append((request, options))
-        response = super().send(request, *args, **options)
-        response.headers.update(self.headers)
+    def urlopen(self, method: str, url: str, *args: Any, **options: Any) -> BaseHTTPResponse:
+        self.sent.append((url, options))
+        response = super().urlopen(method, url, *args, **options)
+        response.headers.update(self.added)
         return response
 
 
@@ -60,6 +62,10 @@ def client(page: FakePage, wire: Wire, time: FakeTime) -> PancakeClient:
 def jwt(claims: object) -> str:
     parts = [json.dumps(part).encode() for part in ({"alg": "HS256"}, claims)]
     return ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "signature"])
+
+
+def connections(client: PancakeClient) -> Any:
+    return client._transport
 
 
 def listed(client: PancakeClient, params: Mapping[str, str | int] | None = None) -> list[dict[str, Any]]:
@@ -104,19 +110,29 @@ def test_the_token_travels_in_the_query_once_and_nowhere_else(
     client: PancakeClient, page: FakePage, wire: Wire
 ) -> None:
     listed(client)
-    ((request, options),) = wire.sent
-    query = parse_qsl(urlsplit(request.url or "").query)
+    ((url, options),) = wire.sent
+    query = parse_qsl(urlsplit(url).query)
     assert query.count(("page_access_token", page.token)) == 1
-    assert page.token not in str(request.headers)
-    assert options["timeout"] == (settings.CONNECT_TIMEOUT_S, settings.READ_TIMEOUT_S)
-    assert options["verify"]
+    assert page.token not in str(options["headers"])
+    timeout = options["timeout"]
+    assert (timeout.connect_timeout, timeout.read_timeout) == (
+        settings.CONNECT_TIMEOUT_S,
+        settings.READ_TIMEOUT_S,
+    )
 
 
-def test_calls_go_to_the_address_given(page: FakePage, pancake: FakePancake, time: FakeTime) -> None:
-    wire = Wire(pancake)
-    client = PancakeClient(PAGE, page.token, base_url="http://[::1]:8080/", clock=time, transport=wire)
-    listed(client)
-    assert (wire.sent[0][0].url or "").startswith("http://[::1]:8080/api/public_api/v2/pages/")
+def test_calls_go_to_the_address_given() -> None:
+    pool = connections(PancakeClient(PAGE, "token", base_url="http://[::1]:8080/"))
+    assert (pool.scheme, pool.host, pool.port) == ("http", "::1", 8080)
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_the_address_may_end_in_a_path(ending: str, page: FakePage, wire: Wire, time: FakeTime) -> None:
+    base_url = f"https://gate.example/pancake{ending}"
+    client = PancakeClient(PAGE, page.token, base_url=base_url, clock=time, transport=wire)
+    with pytest.raises(PancakeShapeError):  # the simulator lies at the root
+        listed(client)
+    assert wire.sent[0][0].startswith("/pancake/api/public_api/v2/pages/")
 
 
 def test_a_token_that_the_server_echoes_is_blotted_out(client: PancakeClient, page: FakePage) -> None:
@@ -206,7 +222,7 @@ def test_over_the_network_too_nobody_else_repeats_a_call(
     assert_backed_off(time.slept, PAUSES)
 
 
-@pytest.mark.parametrize(("kind", "word"), [("drop", "ConnectionError"), ("slow", "ReadTimeout")])
+@pytest.mark.parametrize(("kind", "word"), [("drop", "ProtocolError"), ("slow", "ReadTimeoutError")])
 def test_a_call_without_a_reply_says_why_and_hides_the_address(
     kind: Any, word: str, client: PancakeClient, page: FakePage, pancake: FakePancake
 ) -> None:
@@ -470,29 +486,49 @@ def test_a_token_that_does_not_speak_against_itself_is_left_to_the_server(token:
 
 
 def test_proxies_and_certificates_of_the_environment_are_looked_up_once(
-    page: FakePage, wire: Wire, time: FakeTime, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/bundle.pem")
+    bundle = tmp_path / "bundle.pem"
+    bundle.touch()
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    client = PancakeClient(PAGE, page.token, clock=time, transport=wire)
-    monkeypatch.setenv("HTTPS_PROXY", "http://late.example:3128")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/late.pem")
-    listed(client)
-    ((_, options),) = wire.sent
-    assert options["proxies"]["https"] == "http://proxy.example:3128"
-    assert options["verify"] == "/etc/bundle.pem"
+    pool = connections(PancakeClient(PAGE, "token"))
+    assert pool.proxy is not None
+    assert (pool.proxy.host, pool.proxy.port) == ("proxy.example", 3128)
+    assert "Proxy-Authorization" in pool.proxy_headers
+    assert (pool.cert_reqs, pool.ca_certs) == ("CERT_REQUIRED", str(bundle))
 
 
-def test_an_address_that_needs_no_proxy_gets_none(
-    page: FakePage, wire: Wire, time: FakeTime, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_needs_no_proxy_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "pages.fm")
-    listed(PancakeClient(PAGE, page.token, clock=time, transport=wire))
-    ((_, options),) = wire.sent
-    assert "https" not in options["proxies"]
+    pool = connections(PancakeClient(PAGE, "token"))
+    assert pool.proxy is None
+    assert (pool.host, pool.cert_reqs) == ("pages.fm", "CERT_REQUIRED")
+
+
+def test_a_proxy_in_clear_is_told_the_whole_address(
+    page: FakePage, pancake: FakePancake, time: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.add_conversation()
+    origin = pancake.answer
+    asked: list[str] = []
+
+    def as_proxy(path: str, query: str = "", *, method: str = "GET") -> Reply:
+        asked.append(path)
+        return origin(path.removeprefix("http://pages.example"), query, method=method)
+
+    monkeypatch.setattr(pancake, "answer", as_proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with FakeServer(pancake) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        monkeypatch.setenv("http_proxy", server.url)
+        client = PancakeClient(PAGE, page.token, base_url="http://pages.example", clock=time)
+        assert len(listed(client)) == 1
+    assert asked[0].startswith("http://pages.example/api/")
 
 
 def test_building_a_client_makes_no_call(client: PancakeClient, pancake: FakePancake) -> None:

@@ -257,3 +257,22 @@ def test_characters_that_no_database_takes_are_replaced(sent: bytes, kept: str) 
 def test_a_cut_reply_stays_an_error_when_characters_are_replaced() -> None:
     with pytest.raises(PancakeTransientError):
         unwrapped(rb'{"conversations": [{"id": "\ud83d')
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 2**64, 10**30, -(10**30)],
+)
+def test_a_long_integer_keeps_all_its_digits(number: int) -> None:
+    body = unwrapped(f'{{"conversations": [{{"id": {number}}}]}}'.encode())
+    assert body["conversations"] == [{"id": number}]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_a_number_that_is_none_does_not_spoil_the_reply(word: str) -> None:
+    body = unwrapped(f'{{"conversations": [{{"id": {word}}}]}}'.encode())
+    assert isinstance(body["conversations"][0]["id"], float)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_reply() -> None:
+    assert unwrapped(b"\xef\xbb\xbf" + b'{"conversations": []}') == {"conversations": []}

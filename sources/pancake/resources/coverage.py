@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class Coverage:
 
     def row(self) -> Row:
         """Return it as a row of the table."""
-        return asdict(self)
+        return dict(vars(self))
 
     def unread(self, status: str, error: str | None, checked_at: datetime) -> Coverage:
         """Return what to write when the thread could not be read now."""
@@ -69,10 +69,11 @@ class WarehouseLedger:
 
     def __init__(self, page_id: str) -> None:
         self._page_id = page_id
+        self._is_empty = False
 
     def marks(self, conversation_ids: Sequence[str]) -> dict[str, Coverage]:
         """See `Ledger`."""
-        if not conversation_ids:
+        if self._is_empty or not conversation_ids:
             return {}
         places = ", ".join(["%s"] * len(conversation_ids))
         found = self._select(f"conversation_id IN ({places})", *conversation_ids)
@@ -85,8 +86,9 @@ class WarehouseLedger:
 
     def newest_message_at(self) -> datetime | None:
         """See `Ledger`."""
-        newest = self._query("MAX(newest_message_at)", "page_id = %s", self._page_id)
-        return newest[0][0] if newest else None
+        found = self._query("MAX(newest_message_at), COUNT(*)", "page_id = %s", self._page_id)
+        self._is_empty = not found or found[0][1] == 0  # then the queries of a first load can be spared
+        return found[0][0] if found else None
 
     def _select(self, condition: str, *values: str) -> list[Coverage]:
         names = [column.name for column in COVERAGE.columns]

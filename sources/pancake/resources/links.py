@@ -13,6 +13,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
+from ..arrow import in_arrow
 from ..guard import first_wins, guarded, newest_set_wins
 from ..records import Row, parse_stamp
 from ..schema import (
@@ -45,7 +46,7 @@ def links(parent: DltResource, table: Table, *, name: str = "") -> DltResource:
         write_disposition="merge",
         columns=table.hints(),
     )
-    return resource(table)
+    return in_arrow(resource(table), table)
 
 
 def _sets(batch: list[Row], table: Table) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints, settings
+from ..arrow import in_arrow
 from ..errors import (
     PancakeAccessError,
     PancakeRequestError,
@@ -77,7 +78,8 @@ def messages(
         columns=MESSAGES.hints(),
         parallelized=True,
     )
-    return resource(run, Reader(run, tail_s, lag_s, workers, whole, repair=repair))
+    reader = Reader(run, tail_s, lag_s, workers, whole, repair=repair)
+    return in_arrow(resource(run, reader), MESSAGES, COVERAGE)
 
 
 def _messages(batch: list[Row], run: PageRun, reader: Reader) -> Iterator[Any]:
@@ -85,13 +87,12 @@ def _messages(batch: list[Row], run: PageRun, reader: Reader) -> Iterator[Any]:
     reader.metrics = dlt.current.resource_metrics()
     yield from run.threads_turn()
     try:
-        ledger = WarehouseLedger(run.client.page_id)
         if not reader.opened:
-            parts = reader.open(ledger, state)
+            parts = reader.open(reader.ledger, state)
             yield guarded(MESSAGES)
             yield from guarded_beside(COVERAGE)
             yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
-        parts = reader.read(batch, ledger, state)
+        parts = reader.read(batch, reader.ledger, state)
         yield from (dlt.mark.with_table_name(rows, table.name) for table, rows in parts)
     finally:
         run.end_turn()
@@ -134,6 +135,7 @@ class Reader:
     ) -> None:
         self.metrics: dict[str, Any] = {}
         self.opened = False
+        self.ledger: Ledger = WarehouseLedger(run.client.page_id)
         self._run = run
         self._client = run.client
         self._tail = timedelta(seconds=tail_s)

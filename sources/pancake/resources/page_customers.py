@@ -9,6 +9,7 @@ import dlt
 from dlt.extract import DltResource
 
 from .. import endpoints, settings
+from ..arrow import in_arrow
 from ..client import PancakeClient
 from ..guard import beside_others, guarded, merged
 from ..page_run import PageRun
@@ -51,7 +52,7 @@ def page_customers(
             "updated_at", lag=lag_s, on_cursor_value_missing="include", allow_external_schedulers=False
         )
     )
-    return resource(run, start, until, updated_at=cursor)
+    return in_arrow(resource(run, start, until, updated_at=cursor), PAGE_CUSTOMERS)
 
 
 def _page_customers(
