@@ -17,6 +17,7 @@ FLOORS = {
     "schema": 0,
     "windows": 0,
     "filters": 0,
+    "rate_stores": 1,
     "throttle": 1,
     "client": 1,
     "workers": 1,
@@ -40,7 +41,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ONE_OWNER = {
     "requests": "client",
     "tenacity": "client",
-    "pyrate_limiter": "throttle",
+    "pyrate_limiter": "rate_stores",
+    "sqlite3": "rate_stores",
     "socket": "",
     "http": "",
 }
