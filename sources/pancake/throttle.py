@@ -29,9 +29,10 @@ class Throttle:
     Calls start evenly, one in every 1/N seconds and a little more, so that no second holds more than N even
     when calls take unequal time to arrive. A 429 doubles the interval; every quiet spell takes a step back.
     After a 429 no call starts for as long as the server asks; if it does not say, for as long as it has been
-    answering 429 alone, so the pauses double. When that lasts longer than RATE_LIMIT_BUDGET_S, or the server
-    asks for more than is left of it, the page is given up: until that pause is over, and for at least as long
-    as the budget, no call starts. After that everything begins anew.
+    answering 429 alone, so the pauses double. When that has lasted for RATE_LIMIT_BUDGET_S, or the server asks
+    for more than is left of it, the page is given up: until that pause is over, and for at least as long as the
+    budget, no call starts. After that everything begins anew. The call that uses up the budget is one more
+    interval late at most.
 
     A shared store carries starts and pauses to the other processes; they still use starts that they have
     already taken, at most one each. The slower rate and the budget are of this process.
