@@ -83,13 +83,15 @@ class StartLine:
         """
         return self._ask(lambda: self._take(_rate(interval_s * 1e6, burst), longest_s))
 
-    def close(self, seconds: float) -> None:
-        """Give out no start that is less than `seconds` away; those already given out remain.
+    def close(self, seconds: float) -> bool:
+        """Give out no start that is less than `seconds` away; return whether none so late had been taken.
+
+        Starts that were given out before remain.
 
         Raises:
             PancakeTransientError: The store cannot be used.
         """
-        self._ask(lambda: self._close(ceil(seconds * 1000)))
+        return self._ask(lambda: self._close(ceil(seconds * 1000)))
 
     def _take(self, rate: Rate, longest_s: float) -> float:
         now = at = self._now()
@@ -97,11 +99,12 @@ class StartLine:
             at += wait
         return (at + wait - now) / 1000
 
-    def _close(self, pause: int) -> None:
+    def _close(self, pause: int) -> bool:
         """Take one start that lasts as long as what is left of the pause."""
         now = at = self._now()
         while (left := now + pause - at) > 0 and (wait := self._check(_rate(left * 1000, 1), at)):
             at += wait
+        return left > 0
 
     def _check(self, rate: Rate, at: int) -> int:
         """Take the start at this moment and return 0, or return the milliseconds from there to the next."""
@@ -201,7 +204,7 @@ def _host(url: str) -> str:
 
 def _rate(interval_us: float, burst: int) -> Rate:
     """Return the rate of one call in so many microseconds: a thousand in as many milliseconds."""
-    return Rate(1000, ceil(interval_us), burst)
+    return Rate(1000, max(1, round(interval_us)), burst)
 
 
 def _nothing() -> None:

@@ -29,9 +29,9 @@ class Throttle:
     Calls start evenly, one in every 1/N seconds and a little more, so that no second holds more than N even
     when calls take unequal time to arrive. A 429 doubles the interval; every quiet spell takes a step back.
     After a 429 no call starts for as long as the server asks; if it does not say, for as long as it has been
-    answering 429 alone, so the pauses double. When that has lasted for RATE_LIMIT_BUDGET_S, or the server asks
-    for more than is left of it, the page is given up: until that pause is over, and for at least as long as the
-    budget, no call starts. After that everything begins anew. The call that uses up the budget is one more
+    answering 429 alone, so the pauses double. When that has lasted for RATE_LIMIT_BUDGET_S, or the server
+    asks for more than is left of it, the page is given up: until that pause is over, and for at least as long
+    as the budget, no call starts. After that everything begins anew. The call that uses up the budget is one
     interval late at most.
 
     A shared store carries starts and pauses to the other processes; they still use starts that they have
@@ -137,14 +137,21 @@ class Throttle:
         if now < self._closed_until:
             self._clock.sleep(self._closed_until - now)
             return False
-        delay = self._line.take(self._next_interval_s(now), self._burst, settings.RATE_LIMIT_BUDGET_S)
+        interval_s = self._next_interval_s(now)
+        delay = self._line.take(interval_s, self._burst, settings.RATE_LIMIT_BUDGET_S)
         if delay > settings.RATE_LIMIT_BUDGET_S:  # others were asked to wait so long
             raise _given_up(endpoint, delay)
         start = self._clock.monotonic() + delay
         if delay > 0:
             self._clock.sleep(delay)
         now = self._clock.monotonic()
-        return now >= self._closed_until and now - start <= settings.LATE_START_S
+        if now < self._closed_until:
+            return False
+        late_s = now - start
+        if late_s <= settings.LATE_START_S:
+            return True
+        # The next start must keep its distance; when somebody has it already, this one may come too close.
+        return self._line.close(interval_s) or late_s <= settings.LATEST_START_S
 
     def _next_interval_s(self, now: float) -> float:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from math import ceil
@@ -269,20 +270,47 @@ def test_the_report_knows_the_slowest_rate_and_the_seconds_paused() -> None:
 
 
 class Late(FakeTime):
-    """A clock on which every third sleep takes longer than asked for."""
+    """A clock on which a sleep may take longer than asked for."""
+
+    def __init__(self, *late: float) -> None:
+        super().__init__()
+        self.late = iter(late)
+        self.before_sleep: Callable[[], object] = lambda: None
 
     def sleep(self, seconds: float) -> None:
+        self.before_sleep()
         super().sleep(seconds)
-        if len(self.slept) % 3 == 0:
-            self.advance(0.15)
+        self.advance(next(self.late, 0.0))
 
 
-def test_a_start_that_was_missed_is_not_caught_up() -> None:
-    time = Late()
-    throttle = Throttle(5, time)
-    starts = started(throttle, time, 60)
-    assert min(later - earlier for earlier, later in pairwise(starts)) >= 0.2 - settings.LATE_START_S
-    assert busiest_second(starts) <= 5
+@given(late=st.lists(st.floats(0, 0.5), min_size=1, max_size=60), requests_per_second=st.integers(1, 20))
+def test_a_thread_that_wakes_late_delays_the_starts_after_its_own(
+    late: list[float], requests_per_second: int
+) -> None:
+    time = Late(*late)
+    starts = started(Throttle(requests_per_second, time), time, len(late) + 1)
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    assert min(gaps) >= 1 / requests_per_second - settings.LATE_START_S
+    assert busiest_second(starts) <= requests_per_second
+
+
+def test_no_start_is_lost_by_waking_late() -> None:
+    time = Late(*[0.1, 0.0] * 30)
+    starts = started(Throttle(5, time), time, 61)
+    assert starts[-1] == pytest.approx(60 * 0.208 + 30 * 0.1, abs=0.1)
+
+
+@pytest.mark.parametrize(("late", "used"), [(0.019, True), (0.021, False)])
+def test_a_start_missed_by_much_is_not_used_when_others_have_the_next(late: float, used: bool) -> None:
+    time = Late(late)
+    line = rate_stores.in_memory(time.monotonic)
+    throttle = Throttle(5, time, line)
+    throttle.wait()
+    taken = []
+    time.before_sleep = lambda: taken.append(line.take(0.208, 1, 60))  # somebody takes the start after ours
+    throttle.wait()
+    assert (len(taken) == 1) == used
+    assert (time.monotonic() == pytest.approx(0.208 + late)) == used
 
 
 @pytest.mark.parametrize("requests_per_second", [150, 990, 1e6])
