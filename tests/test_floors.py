@@ -18,6 +18,7 @@ FLOORS = {
     "windows": 0,
     "filters": 0,
     "page_settings": 0,
+    "rate_stores": 1,
     "throttle": 1,
     "client": 1,
     "workers": 1,
@@ -45,7 +46,8 @@ ONE_OWNER = {
     "requests": "client",
     "urllib3": "client",
     "tenacity": "client",
-    "pyrate_limiter": "throttle",
+    "pyrate_limiter": "rate_stores",
+    "sqlite3": "rate_stores",
     "socket": "",
     "http": "",
 }

