@@ -45,6 +45,7 @@ def pancake_source(
     page_access_token: str = dlt.secrets.value,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    rate_limit_store: str | None = None,
     start_date: str | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -75,6 +76,8 @@ def pancake_source(
         page_access_token: Its page token, from the page's Settings > Tools.
         base_url: Address of Pancake, or of a simulator.
         requests_per_second: Most calls that start in any second; Pancake documents 5 for each page.
+        rate_limit_store: Where several processes share that rate: sqlite:///file, redis://host:port/0 or
+            postgresql://user:password@host/database. Default: each process keeps it by itself.
         start_date: Where a first sync begins: a date, or a time with a zone. Default: 30 days back.
         since: Begin of a range, included: a date (midnight UTC), an aware datetime or unix seconds.
         until: End of a range, excluded. Default: now.
@@ -90,7 +93,7 @@ def pancake_source(
             `messages`.
         posts_tail_days: How young a post is read again, in days: its counters change.
         page_utc_offset_hours: The page's time zone, in which Pancake cuts statistics into days.
-        client: A client to use instead of one made from the first four arguments.
+        client: A client to use instead of one made from the first arguments.
         stop: Asked between windows and between threads; True ends the run at that safe point.
 
     Raises:
@@ -101,6 +104,7 @@ def pancake_source(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
+        rate_limit_store=rate_limit_store,
         connections=workers,
     )
     ranged = since is not None or until is not None
@@ -124,6 +128,7 @@ def pancake_pages_source(
     pages: Sequence[Page] | None = None,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    rate_limit_store: str | None = None,
     start_date: str | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -151,6 +156,7 @@ def pancake_pages_source(
         pages: The pages. Default: `configured_pages()`.
         base_url: See `pancake_source`.
         requests_per_second: Most calls of one page that start in any second.
+        rate_limit_store: See `pancake_source`.
         start_date: See `pancake_source`; a page may have its own.
         since: See `pancake_source`.
         until: See `pancake_source`.
@@ -191,7 +197,11 @@ def pancake_pages_source(
         return sync_of(run, whole, how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+        _client_of,
+        base_url=base_url,
+        requests_per_second=requests_per_second,
+        rate_limit_store=rate_limit_store,
+        workers=workers,
     )
     return _of_all(configured_pages() if pages is None else pages, make_client, stop, resources_of)
 
@@ -202,6 +212,7 @@ def pancake_backfill(
     page_access_token: str = dlt.secrets.value,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    rate_limit_store: str | None = None,
     since: Moment = dlt.config.value,
     until: Moment | None = None,
     types: Sequence[str] | None = None,
@@ -226,6 +237,7 @@ def pancake_backfill(
         page_access_token: See `pancake_source`.
         base_url: See `pancake_source`.
         requests_per_second: See `pancake_source`.
+        rate_limit_store: See `pancake_source`.
         since: Begin of the span, included: a date (midnight UTC), an aware datetime or unix seconds.
         until: End of the span, excluded. Default: now.
         types: See `pancake_source`.
@@ -247,6 +259,7 @@ def pancake_backfill(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
+        rate_limit_store=rate_limit_store,
         connections=workers,
     )
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
@@ -267,6 +280,7 @@ def pancake_pages_backfill(
     pages: Sequence[Page] | None = None,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
+    rate_limit_store: str | None = None,
     since: Moment = dlt.config.value,
     until: Moment | None = None,
     types: Sequence[str] | None = None,
@@ -289,6 +303,7 @@ def pancake_pages_backfill(
         pages: The pages of the backfill. Default: `configured_pages()`.
         base_url: See `pancake_source`.
         requests_per_second: See `pancake_pages_source`.
+        rate_limit_store: See `pancake_source`.
         since: See `pancake_backfill`.
         until: See `pancake_backfill`.
         types: See `pancake_source`.
@@ -321,7 +336,11 @@ def pancake_pages_backfill(
         return backfill_of(run, span_to_read(run.client.clock, since, until), how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+        _client_of,
+        base_url=base_url,
+        requests_per_second=requests_per_second,
+        rate_limit_store=rate_limit_store,
+        workers=workers,
     )
     return _of_all(chosen(pages, only), make_client, stop, resources_of)
 
@@ -377,12 +396,15 @@ def _of_all(
     return resources + [unreadable(page.page_id, error, f"_{page.page_id}") for page, error in refused]
 
 
-def _client_of(page: Page, base_url: str, requests_per_second: float, workers: int) -> PancakeClient:
+def _client_of(
+    page: Page, base_url: str, requests_per_second: float, rate_limit_store: str | None, workers: int
+) -> PancakeClient:
     return PancakeClient(
         page.page_id,
         page.page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
+        rate_limit_store=rate_limit_store,
         connections=workers,
     )
 
