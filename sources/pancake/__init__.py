@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from .client import PancakeClient
 from .errors import PancakeSettingsError
 from .filters import Filters, make_filters
 from .page_run import PageRun, never
-from .page_settings import Page, chosen, read_pages
+from .page_settings import Page, chosen, read_pages, refuse_tokens
 from .windows import Moment
 
 __all__ = [
@@ -45,7 +45,6 @@ def pancake_source(
     page_access_token: str = dlt.secrets.value,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
-    rate_limit_store: str | None = None,
     start_date: str | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -66,7 +65,8 @@ def pancake_source(
 ) -> Sequence[DltResource]:
     """One page: its conversations and messages, and the tables beside them.
 
-    With a user token as the secret `sources.pancake.user_access_token`, `pages` describes the page.
+    With a user token as the secret `sources.pancake.user_access_token`, `pages` describes the page. With a
+    `sources.pancake.rate_limit_store` several processes share the rate of a page.
 
     Without `since` and `until` it is a sync: it goes on from the cursor on `updated_at`. With `since` it is a
     range load: it reads that span, every thread in it whole, and leaves the cursor alone.
@@ -76,8 +76,6 @@ def pancake_source(
         page_access_token: Its page token, from the page's Settings > Tools.
         base_url: Address of Pancake, or of a simulator.
         requests_per_second: Most calls that start in any second; Pancake documents 5 for each page.
-        rate_limit_store: Where several processes share that rate: sqlite:///file, redis://host:port/0 or
-            postgresql://user:password@host/database. Default: each process keeps it by itself.
         start_date: Where a first sync begins: a date, or a time with a zone. Default: 30 days back.
         since: Begin of a range, included: a date (midnight UTC), an aware datetime or unix seconds.
         until: End of a range, excluded. Default: now.
@@ -104,7 +102,7 @@ def pancake_source(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=rate_limit_store,
+        rate_limit_store=_secret("rate_limit_store"),
         connections=workers,
     )
     ranged = since is not None or until is not None
@@ -118,17 +116,16 @@ def pancake_source(
         tables=tables_to_load(tables),
         posts_tail_days=posts_tail_days,
         page_utc_offset_hours=page_utc_offset_hours,
-        user_access_token=_user_access_token(),
+        user_access_token=_secret("user_access_token"),
     )
     return sync_of(PageRun(client, stop), span_to_read(client.clock, since, until, start_date), how)
 
 
 @dlt.source(name="pancake", max_table_nesting=0)
 def pancake_pages_source(
-    pages: Sequence[Page] | None = None,
+    pages: Iterable[Page] | None = None,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
-    rate_limit_store: str | None = None,
     start_date: str | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -156,7 +153,6 @@ def pancake_pages_source(
         pages: The pages. Default: `configured_pages()`.
         base_url: See `pancake_source`.
         requests_per_second: Most calls of one page that start in any second.
-        rate_limit_store: See `pancake_source`.
         start_date: See `pancake_source`; a page may have its own.
         since: See `pancake_source`.
         until: See `pancake_source`.
@@ -189,7 +185,7 @@ def pancake_pages_source(
         tables=tables_to_load(tables),
         posts_tail_days=posts_tail_days,
         page_utc_offset_hours=page_utc_offset_hours,
-        user_access_token=_user_access_token(),
+        user_access_token=_secret("user_access_token"),
     )
 
     def resources_of(page: Page, run: PageRun) -> list[DltResource]:
@@ -197,13 +193,9 @@ def pancake_pages_source(
         return sync_of(run, whole, how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of,
-        base_url=base_url,
-        requests_per_second=requests_per_second,
-        rate_limit_store=rate_limit_store,
-        workers=workers,
+        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
     )
-    return _of_all(configured_pages() if pages is None else pages, make_client, stop, resources_of)
+    return _of_all(configured_pages() if pages is None else list(pages), make_client, stop, resources_of)
 
 
 @dlt.source(name="pancake", max_table_nesting=0)
@@ -212,7 +204,6 @@ def pancake_backfill(
     page_access_token: str = dlt.secrets.value,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
-    rate_limit_store: str | None = None,
     since: Moment = dlt.config.value,
     until: Moment | None = None,
     types: Sequence[str] | None = None,
@@ -237,7 +228,6 @@ def pancake_backfill(
         page_access_token: See `pancake_source`.
         base_url: See `pancake_source`.
         requests_per_second: See `pancake_source`.
-        rate_limit_store: See `pancake_source`.
         since: Begin of the span, included: a date (midnight UTC), an aware datetime or unix seconds.
         until: End of the span, excluded. Default: now.
         types: See `pancake_source`.
@@ -259,7 +249,7 @@ def pancake_backfill(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=rate_limit_store,
+        rate_limit_store=_secret("rate_limit_store"),
         connections=workers,
     )
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
@@ -277,10 +267,9 @@ def pancake_backfill(
 
 @dlt.source(name="pancake", max_table_nesting=0)
 def pancake_pages_backfill(
-    pages: Sequence[Page] | None = None,
+    pages: Iterable[Page] | None = None,
     base_url: str = settings.BASE_URL,
     requests_per_second: float = settings.REQUESTS_PER_SECOND,
-    rate_limit_store: str | None = None,
     since: Moment = dlt.config.value,
     until: Moment | None = None,
     types: Sequence[str] | None = None,
@@ -303,7 +292,6 @@ def pancake_pages_backfill(
         pages: The pages of the backfill. Default: `configured_pages()`.
         base_url: See `pancake_source`.
         requests_per_second: See `pancake_pages_source`.
-        rate_limit_store: See `pancake_source`.
         since: See `pancake_backfill`.
         until: See `pancake_backfill`.
         types: See `pancake_source`.
@@ -320,7 +308,7 @@ def pancake_pages_backfill(
     Raises:
         PancakeSettingsError: See `pancake_pages_source`.
     """
-    pages = configured_pages() if pages is None else pages
+    pages = configured_pages() if pages is None else list(pages)
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
     how = BackfillSettings(
         filters=filters,
@@ -336,11 +324,7 @@ def pancake_pages_backfill(
         return backfill_of(run, span_to_read(run.client.clock, since, until), how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of,
-        base_url=base_url,
-        requests_per_second=requests_per_second,
-        rate_limit_store=rate_limit_store,
-        workers=workers,
+        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
     )
     return _of_all(chosen(pages, only), make_client, stop, resources_of)
 
@@ -357,13 +341,16 @@ def configured_pages(only: Sequence[str] = ()) -> list[Page]:
     Raises:
         PancakeSettingsError: No page is configured, their list cannot be read, or `only` names another.
     """
-    listed: Any = dlt.config.get("sources.pancake.pages")
+    listed: Any = _secret("pages")
+    if listed is None:
+        listed = dlt.config.get("sources.pancake.pages") or None
+        refuse_tokens(listed)
     page_id: Any = dlt.config.get("sources.pancake.page_id")
     if listed is None:
-        if page_id is None:
+        if page_id in (None, ""):
             raise PancakeSettingsError(_NO_PAGE)
         listed = [{"page_id": page_id, "page_access_token": _secret("page_access_token")}]
-    elif page_id is not None:
+    elif page_id not in (None, ""):
         raise PancakeSettingsError(
             "`sources.pancake.pages` and `sources.pancake.page_id` are both set. Keep one of them."
         )
@@ -396,15 +383,13 @@ def _of_all(
     return resources + [unreadable(page.page_id, error, f"_{page.page_id}") for page, error in refused]
 
 
-def _client_of(
-    page: Page, base_url: str, requests_per_second: float, rate_limit_store: str | None, workers: int
-) -> PancakeClient:
+def _client_of(page: Page, base_url: str, requests_per_second: float, workers: int) -> PancakeClient:
     return PancakeClient(
         page.page_id,
         page.page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=rate_limit_store,
+        rate_limit_store=_secret("rate_limit_store"),
         connections=workers,
     )
 
@@ -413,11 +398,10 @@ def _entry(since: Moment, until: Moment | None, filters: Filters) -> str:
     return f"{since}..{'' if until is None else until} {filters.fingerprint()}"
 
 
-def _user_access_token() -> str | None:
-    # No argument of the source: `dlt init` would ask everybody for it.
-    return _secret("user_access_token")
+def _secret(name: str) -> Any:
+    """Return a secret that is no argument of a source, since `dlt init` would ask everybody for it.
 
-
-def _secret(name: str) -> str | None:
+    The traces of dlt keep no value that is asked for in this way.
+    """
     found: Any = dlt.secrets.get(f"sources.pancake.{name}")
-    return None if found is None else str(found)
+    return None if found == "" else found

@@ -54,6 +54,20 @@ def read_pages(listed: Any, token_of: Callable[[str], str | None]) -> list[Page]
     return pages
 
 
+def refuse_tokens(listed: Any) -> None:
+    """Check that a list that stands beside no secrets holds none.
+
+    Raises:
+        PancakeSettingsError: It holds a token.
+    """
+    entries = listed if isinstance(listed, Sequence) else []
+    if any(isinstance(entry, dict) and "page_access_token" in entry for entry in entries):
+        raise PancakeSettingsError(
+            "`pages` in .dlt/config.toml holds a token. Move the list, or its tokens as"
+            " `sources.pancake.page_access_tokens`, to .dlt/secrets.toml, which git ignores."
+        )
+
+
 def chosen(pages: Sequence[Page], only: Sequence[str]) -> list[Page]:
     """Return the pages with these ids, all when none is given.
 

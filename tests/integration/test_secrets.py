@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import pickle
 import time
@@ -14,7 +15,7 @@ import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from sources.pancake import PancakeClient, pancake_source, settings
+from sources.pancake import PancakeClient, pancake_pages_source, pancake_source, settings
 from sources.pancake.errors import PancakeAuthError, PancakeError, PancakeTransientError
 from tests.fake_pancake import FakePage, FakePancake, FakeServer, Fault
 
@@ -273,4 +274,30 @@ def test_a_server_that_is_away_is_told_no_token(
     with pytest.raises(PipelineStepFailed) as raised:
         pipeline.run(pancake_source(page_id=page.page_id, page_access_token="", client=away))
     assert "ConnectionError" in str(reason(raised.value))
+    assert_no_token(pipeline, log, tmp_path, capfd)
+
+
+@pytest.mark.parametrize("fault", [None, Fault("body_error", code=105, endpoint="messages", times=None)])
+@pytest.mark.parametrize("way", ["list with tokens", "tokens of their own"])
+def test_a_configuration_of_many_pages_shows_no_token(
+    way: str,
+    fault: Fault | None,
+    pancake: FakePancake,
+    pipeline: dlt.Pipeline,
+    log: Log,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page_id = pancake.page().page_id
+    listed = [{"page_id": page_id, "page_access_token": TOKEN}] if way == "list with tokens" else [page_id]
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGES", json.dumps(listed))
+    monkeypatch.setenv(f"SOURCES__PANCAKE__PAGE_ACCESS_TOKENS__{page_id}", TOKEN)
+    monkeypatch.setenv("SOURCES__PANCAKE__REQUESTS_PER_SECOND", "100")
+    if fault:
+        pancake.fail(fault)
+    with FakeServer(pancake) as server:
+        monkeypatch.setenv("SOURCES__PANCAKE__BASE_URL", server.url)
+        pipeline.run(pancake_pages_source())
+    assert rows(pipeline, "conversations") == 4
     assert_no_token(pipeline, log, tmp_path, capfd)

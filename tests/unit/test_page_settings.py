@@ -101,3 +101,23 @@ def test_no_page_and_two_ways_to_name_them_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("SOURCES__PANCAKE__PAGES", "1,2")
     with pytest.raises(PancakeSettingsError, match="both set"):
         configured_pages()
+
+
+def test_ids_come_from_the_configuration_of_dlt_and_tokens_do_not() -> None:
+    with dlt.config.values({"sources.pancake.pages": ["1", {"page_id": "igo_2"}]}):
+        assert configured_pages() == [Page("1", ""), Page("igo_2", "")]
+    with (
+        dlt.config.values({"sources.pancake.pages": [{"page_id": "1", "page_access_token": "token-1"}]}),
+        pytest.raises(PancakeSettingsError, match="holds a token"),
+    ):
+        configured_pages()
+
+
+def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGES", "")
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGE_ID", "1")
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGE_ACCESS_TOKEN", "token-1")
+    assert configured_pages() == [Page("1", "token-1")]
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGES", "1")
+    monkeypatch.setenv("SOURCES__PANCAKE__PAGE_ID", "")
+    assert configured_pages() == [Page("1", "")]
