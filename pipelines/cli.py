@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipelines import check as checks
 from pipelines import jobs, logs, report, runs
+from pipelines import plan as plans
 from pipelines.execution import execute
+from pipelines.reading import how_to_read, make_client
 from pipelines.runs import MakeSource, Outcome
 from sources.pancake import Page, configured_pages
+from sources.pancake.assembly import span_to_read
 
 app = typer.Typer(
     add_completion=False,
@@ -199,6 +204,66 @@ def _interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+
+
+@app.command()
+def check(
+    page: OnlyPages = None,
+    as_json: AsJson = False,
+    pipeline: PipelineName = "pancake",
+    dataset: Dataset = "pancake",
+) -> None:
+    """Look at settings, pages and warehouse with a few calls for each page, and say what to do.
+
+    Nothing is written: neither to a page nor to data in the warehouse.
+
+    Exit codes: 0 all fine, 1 something failed, 2 wrong usage or settings.
+    """
+    with _errors_explained():
+        found = checks.check(
+            lambda: configured_pages(page or ()), make_client, how_to_read(), pipeline, dataset
+        )
+        checks.show(found, Console(), as_json=as_json)
+    raise typer.Exit(checks.exit_code(found))
+
+
+@app.command()
+def plan(
+    since: Annotated[
+        str | None, typer.Option(help="Begin of a backfill: a date (midnight UTC) or a time with a zone.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Its end, excluded. Default: now.")] = None,
+    last_days: Annotated[
+        int | None, typer.Option(min=1, help="Instead of --since: so many days before now.")
+    ] = None,
+    messages: Annotated[bool, typer.Option(help="Count threads too.")] = True,
+    page: OnlyPages = None,
+    as_json: AsJson = False,
+    pipeline: Annotated[
+        str | None, typer.Option(help="Name of the load. Default: that of a sync, or of a backfill.")
+    ] = None,
+    dataset: Dataset = "pancake",
+) -> None:
+    """Say what a sync, or with --since or --last-days a backfill, would cost now, before it runs.
+
+    It makes a bounded number of calls to each page, and writes nothing.
+
+    Exit codes: 0 all planned, 1 some page could not be looked at, 2 wrong usage or settings.
+    """
+    if since is not None and last_days is not None:
+        raise typer.BadParameter("give --since or --last-days, not both")
+    of_backfill = since or until or last_days
+    name = pipeline or ("pancake_backfill" if of_backfill else "pancake")
+    begin = f"{datetime.now(timezone.utc) - timedelta(days=last_days):%Y-%m-%d}" if last_days else since
+    with _errors_explained(), plans.known_of(name, dataset) as known:
+        span = span_to_read(time, begin, until) if of_backfill else None
+        asked = plans.Asked(span, with_messages=messages)
+        found = plans.plan(configured_pages(page or ()), make_client, how_to_read(), asked, known)
+        plans.show(found, Console(), as_json=as_json)
+    raise typer.Exit(plans.exit_code(found))
 
 
 def main() -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypedDict
+from uuid import uuid4
 
 import dlt
 from dlt.common.destination import AnyDestination, Destination, TLoaderFileFormat
 from dlt.destinations.adapters import bigquery_adapter
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
+from humanize import naturalsize
 
+from pipelines.findings import WAREHOUSE as CHECKED
+from pipelines.findings import Finding, Level
 from sources.pancake.schema import (
     ASSIGNEE_EVENTS,
     CONVERSATION_ADS,
@@ -29,10 +40,11 @@ WHERE_TO_SET = (
     " .dlt/config.toml and .dlt/secrets.toml, or as DESTINATION__WAREHOUSE__DESTINATION_TYPE and"
     " DESTINATION__WAREHOUSE__CREDENTIALS in the environment."
 )
-WHAT_TO_CHECK = (
+HOW_TO_REACH = (
     "Check that it runs, that it lets this user create schemas and tables, and that there is space."
-    f" {WHERE_TO_SET} What was read is kept: the next run loads it first."
+    f" {WHERE_TO_SET}"
 )
+WHAT_TO_CHECK = f"{HOW_TO_REACH} What was read is kept: the next run loads it first."
 WHAT_TO_INSTALL = (
     'For PostgreSQL and BigQuery: pip install "dlt-pancake[postgres]" or "dlt-pancake[bigquery]".'
 )
@@ -74,8 +86,7 @@ def load(pipeline: dlt.Pipeline, source: Any) -> None:
         pipeline: Into the warehouse.
         source: A source or resource; clustered and partitioned where the destination does so.
     """
-    assert pipeline.destination is not None  # noqa: S101  # it is made with one
-    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    kind = _kind(pipeline)
     if kind == "bigquery":
         _cluster(source)
     if pipeline.has_pending_data:  # `run` would drop it where the dataset does not exist yet
@@ -89,6 +100,11 @@ def load(pipeline: dlt.Pipeline, source: Any) -> None:
 def is_in_use(error: BaseException) -> bool:
     """Tell whether another process has the warehouse open: DuckDB lets in one at a time."""
     return "Could not set lock on file" in str(error)
+
+
+def _kind(pipeline: dlt.Pipeline) -> str:
+    assert pipeline.destination is not None  # noqa: S101  # it is made with one
+    return pipeline.destination.destination_type.rsplit(".", 1)[-1]
 
 
 def _cluster(source: Any) -> None:
@@ -131,3 +147,92 @@ def _create_indexes(pipeline: dlt.Pipeline) -> None:
                     f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name}"
                     f" ON {client.make_qualified_table_name(table.name)} ({keys})"
                 )
+
+
+_LITTLE_SPACE = 2**30  # bytes, ours: a load of some 100,000 messages and what it needs on the way
+
+
+def check(pipeline: dlt.Pipeline) -> Iterator[Finding]:
+    """Yield whether a load can be written to the warehouse, and leave nothing behind there.
+
+    Args:
+        pipeline: Into the warehouse.
+
+    Raises:
+        Exception: What dlt raises when the warehouse cannot be reached or refuses.
+    """
+    client = pipeline.sql_client()
+    file = _file(pipeline)
+    if file is None or file.exists():
+        with client:
+            yield Finding(CHECKED, "reach", Level.OK, f"{_kind(pipeline)} answers")
+            yield Finding(CHECKED, "create", Level.OK, _try_creating(client))
+    else:
+        with TemporaryFile(dir=file.parent):
+            found = f"{file} is not there yet; its folder can be written to, and the first load creates it"
+        yield Finding(CHECKED, "create", Level.OK, found)
+    if file is not None:
+        yield _space(file)
+
+
+def is_there(pipeline: dlt.Pipeline) -> bool:
+    """Tell whether the warehouse can be looked into without creating it: a DuckDB file may not exist yet."""
+    file = _file(pipeline)
+    return file is None or file.exists()
+
+
+def _file(pipeline: dlt.Pipeline) -> Path | None:
+    return Path(pipeline.sql_client().credentials.database) if _kind(pipeline) == "duckdb" else None
+
+
+def _try_creating(client: SqlClientBase[Any]) -> str:
+    """Create what a load creates, undo it, and return how that went."""
+    scratch = f"pancake_check_{uuid4().hex[:8]}"
+    if client.capabilities.supports_ddl_transactions:
+        with suppress(_TriedError), client.begin_transaction():
+            for in_staging in (False, True):
+                _create(client, scratch, in_staging=in_staging)
+            raise _TriedError
+        return "schemas and tables can be created (tried in a transaction that was rolled back)"
+    for in_staging in (False, True):
+        _create_and_drop(client, scratch, in_staging=in_staging)
+    return "datasets and tables can be created (tried with empty ones, which were dropped again)"
+
+
+class _TriedError(Exception):
+    """Rolls a transaction back."""
+
+
+def _create(client: SqlClientBase[Any], table: str, *, in_staging: bool) -> None:
+    name = client.staging_dataset_name if in_staging else client.dataset_name
+    with client.with_alternative_dataset_name(name):
+        if not client.has_dataset():
+            client.create_dataset()
+        _create_table(client, table)
+
+
+def _create_and_drop(client: SqlClientBase[Any], scratch: str, *, in_staging: bool) -> None:
+    name = client.staging_dataset_name if in_staging else client.dataset_name
+    with client.with_alternative_dataset_name(name):
+        if client.has_dataset():
+            _create_table(client, scratch)
+            client.drop_tables(scratch)
+            return
+    with client.with_alternative_dataset_name(f"{name}_{scratch}"):
+        client.create_dataset()
+        try:
+            _create_table(client, scratch)
+        finally:
+            client.drop_dataset()
+
+
+def _create_table(client: SqlClientBase[Any], table: str) -> None:
+    client.execute_sql(f"CREATE TABLE {client.make_qualified_table_name(table)} (n INTEGER)")
+
+
+def _space(file: Path) -> Finding:
+    free = shutil.disk_usage(file.parent).free
+    found = f"{naturalsize(free, binary=True)} free on the disk of {os.fspath(file)}"
+    if free >= _LITTLE_SPACE:
+        return Finding(CHECKED, "space", Level.OK, found)
+    return Finding(CHECKED, "space", Level.WARNING, found, "Make room before a first load or a backfill.")

@@ -230,7 +230,8 @@ class PancakeClient:
             raise
         self.throttle.let_in()
         found = body[endpoint.rows_key]
-        return Batch([found] if endpoint.one_object else found, sent_at, body)
+        server_time = _server_time(response.headers.get("Date", ""))
+        return Batch([found] if endpoint.one_object else found, sent_at, body, server_time)
 
     def _slow_down(self, error: PancakeTransientError) -> None:
         with self._lock:
@@ -304,6 +305,14 @@ def _retry_after_s(response: BaseHTTPResponse, clock: Clock) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - clock.time())
     except ValueError:
+        return None
+
+
+def _server_time(value: str) -> datetime | None:
+    """Return what the header `Date` says."""
+    try:
+        return parsedate_to_datetime(value).replace(tzinfo=timezone.utc)
+    except (ValueError, TypeError):
         return None
 
 

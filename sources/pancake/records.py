@@ -26,11 +26,13 @@ class Batch:
         rows: Rows as sent.
         sent_at: When the call was sent, aware UTC.
         body: The whole reply, for what it holds beside the rows.
+        server_time: The server's clock as it answered, in whole seconds, aware UTC; if it said.
     """
 
     rows: list[Row]
     sent_at: datetime
     body: Row = field(default_factory=dict)
+    server_time: datetime | None = None
 
 
 _MISFIT: Final = object()
