@@ -49,7 +49,6 @@ def execute(
     duration_s = (load_every_s if math.isfinite(load_every_s) else _WINDOW_S) + _LEASE_MARGIN_S
     lease = Lease(pipeline, command, [page.page_id for page in pages], duration_s)
     log = log.bind(command=command, pipeline=pipeline.pipeline_name)
-    log.info("run_started", pages=len(pages))
 
     def between_pieces(so_far: Outcome) -> None:
         lease.renew()
@@ -58,6 +57,8 @@ def execute(
 
     error = ""
     try:
+        make_source(pages=pages, stop=interrupted, first=True)  # wrong settings end here, before all else
+        log.info("run_started", pages=len(pages))
         with held(lease):
             runs.run(
                 pipeline,
