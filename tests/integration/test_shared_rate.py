@@ -18,6 +18,7 @@ from sources.pancake.errors import PancakeTransientError
 from sources.pancake.rate_stores import StartLine
 from tests.fake_pancake import FakePage, FakePancake, FakeServer
 from tests.fake_pancake.calls import busiest_second
+from tests.steady import measured
 
 STORES = ("sqlite", "redis", "postgres")
 PROCESSES = 4
@@ -80,6 +81,10 @@ def stores(redis: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def starts(stores: dict[str, str]) -> dict[str, list[tuple[float, int]]]:
     """When which of four processes started a call, for the page of each kind of store."""
+    return measured(lambda: _read_side_by_side(stores))
+
+
+def _read_side_by_side(stores: dict[str, str]) -> dict[str, list[tuple[float, int]]]:
     pages = {kind: FakePage(page_id=kind) for kind in STORES}
     pancake = FakePancake(pages.values())
     with FakeServer(pancake) as server:
