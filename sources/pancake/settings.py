@@ -50,8 +50,11 @@ END_CHECK_MESSAGES = 200  # ours: messages these batches held together; each cou
 END_CHECK_EVERY = 50  # ours: trusted batches between two further checks
 
 RATE_LIMIT_BUDGET_S = 300.0  # ours: a page that answers nothing but 429 for so long is given up
-LATE_START_S = 0.002  # ours: a start missed by more moves those that follow
-LATEST_START_S = 0.02  # ours: one missed by more, when others have taken those, is not used; half the margin
+LATE_START_S = 0.005  # ours: a start missed by more moves those that follow
+LATEST_START_S = (
+    0.03  # ours: one missed by more, when others have taken those, is not used; the margin is 0.04
+)
+MISSED_STARTS = 3  # ours: so many are given up for one call, so that a slow store does not stop it
 BURST_SHARE = 0.01  # ours: share of a second's calls that may start at once; one call up to 100 calls/s
 RATE_STORE_TIMEOUT_S = 10.0  # ours: for a shared store to answer
 RATE_STORE_KEEPS_S = 86_400.0  # ours: a page's entry in Redis expires so long after its last call

@@ -58,6 +58,7 @@ class Throttle:
         self._closed_until = -inf
         self._given_up_until = -inf
         self._next_step_up = 0.0
+        self._missed = 0
         self._lock = threading.Lock()
         self._turn = threading.Lock()
 
@@ -88,6 +89,7 @@ class Throttle:
         """
         began = self._clock.monotonic()
         with self._turn:
+            self._missed = 0
             while not self._start(endpoint):
                 pass
             return self._clock.monotonic() - began
@@ -137,21 +139,23 @@ class Throttle:
         if now < self._closed_until:
             self._clock.sleep(self._closed_until - now)
             return False
-        interval_s = self._next_interval_s(now)
+        asked_at, interval_s = now, self._next_interval_s(now)
         delay = self._line.take(interval_s, self._burst, settings.RATE_LIMIT_BUDGET_S)
         if delay > settings.RATE_LIMIT_BUDGET_S:  # others were asked to wait so long
             raise _given_up(endpoint, delay)
-        start = self._clock.monotonic() + delay
         if delay > 0:
             self._clock.sleep(delay)
         now = self._clock.monotonic()
         if now < self._closed_until:
             return False
-        late_s = now - start
+        late_s = now - asked_at - delay  # the time that the store took is part of it
         if late_s <= settings.LATE_START_S:
             return True
         # The next start must keep its distance; when somebody has it already, this one may come too close.
-        return self._line.close(interval_s) or late_s <= settings.LATEST_START_S
+        if self._line.close(interval_s) or late_s <= settings.LATEST_START_S:
+            return True
+        self._missed += 1
+        return self._missed > settings.MISSED_STARTS
 
     def _next_interval_s(self, now: float) -> float:
         with self._lock:

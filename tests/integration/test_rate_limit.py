@@ -9,12 +9,12 @@ import pytest
 
 from sources.pancake import PancakeClient, endpoints, settings
 from tests.fake_pancake import FakePage, FakePancake, FakeServer
+from tests.steady import measured
 
 SECONDS = 4.0
 
 
-@pytest.mark.parametrize(("threads", "latency_s"), [(8, 0.0), (settings.WORKERS, 0.3)])
-def test_threads_use_five_calls_a_second_and_never_one_more(threads: int, latency_s: float) -> None:
+def _read(threads: int, latency_s: float) -> tuple[FakePancake, PancakeClient]:
     page = FakePage()
     pancake = FakePancake([page])
     pancake.strict_rate = 5
@@ -30,6 +30,12 @@ def test_threads_use_five_calls_a_second_and_never_one_more(threads: int, latenc
                 client.get(endpoints.CONVERSATIONS, {})
 
         list(pool.map(work, range(threads)))
+    return pancake, client
+
+
+@pytest.mark.parametrize(("threads", "latency_s"), [(8, 0.0), (settings.WORKERS, 0.3)])
+def test_threads_use_five_calls_a_second_and_never_one_more(threads: int, latency_s: float) -> None:
+    pancake, client = measured(lambda: _read(threads, latency_s))
     arrivals = [call.at for call in pancake.calls]
     assert pancake.rate_limited == 0
     assert pancake.busiest_second() <= 5

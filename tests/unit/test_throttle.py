@@ -301,7 +301,7 @@ def test_no_start_is_lost_by_waking_late() -> None:
     assert starts[-1] == pytest.approx(60 * 0.208 + 30 * 0.1, abs=0.1)
 
 
-@pytest.mark.parametrize(("late", "used"), [(0.019, True), (0.021, False)])
+@pytest.mark.parametrize(("late", "used"), [(0.029, True), (0.031, False)])
 def test_a_start_missed_by_much_is_not_used_when_others_have_the_next(late: float, used: bool) -> None:
     time = Late(late)
     line = rate_stores.in_memory(time.monotonic)
@@ -312,6 +312,16 @@ def test_a_start_missed_by_much_is_not_used_when_others_have_the_next(late: floa
     throttle.wait()
     assert (len(taken) == 1) == used
     assert (time.monotonic() == pytest.approx(0.208 + late)) == used
+
+
+def test_a_call_that_always_misses_its_start_goes_out_in_the_end() -> None:
+    time = Late(*[0.1] * 100)
+    line = rate_stores.in_memory(time.monotonic)
+    throttle = Throttle(5, time, line)
+    throttle.wait()
+    time.before_sleep = lambda: line.take(0.208, 1, 60)
+    throttle.wait()
+    assert len(time.slept) == settings.MISSED_STARTS + 1
 
 
 @pytest.mark.parametrize("requests_per_second", [150, 990, 1e6])
