@@ -50,6 +50,10 @@ WHAT_TO_INSTALL = (
 )
 
 
+class WarehouseError(Exception):
+    """The warehouse cannot be reached, or refuses what a load needs."""
+
+
 class LoadOptions(TypedDict, total=False):
     """Arguments of `pipeline.run` that depend on the type of the destination."""
 

@@ -13,7 +13,6 @@ from typing import Any
 import dlt
 import sqlglot
 from dlt.common.utils import uniq_id
-from dlt.destinations.exceptions import DestinationConnectionError
 
 from pipelines import destinations
 
@@ -61,12 +60,13 @@ class Lease:
 
         Raises:
             LeaseTakenError: Another run has it for one of the pages, or has the warehouse to itself.
+            WarehouseError: It cannot be written down.
         """
         try:
             others = self._enter()
-        except DestinationConnectionError as error:
+        except Exception as error:
             if not destinations.is_in_use(error):
-                raise
+                raise destinations.WarehouseError(str(error)) from error
             raise LeaseTakenError(
                 f"Another process has the warehouse open, most likely another run. Nothing was read. {error}"
             ) from None

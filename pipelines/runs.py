@@ -313,7 +313,8 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
             return ExitCode.WRONG_SETTINGS, advice
     if isinstance(error, LeaseTakenError):
         return ExitCode.OVERLAP, str(error)
-    if isinstance(error, PipelineStepFailed) and error.step in ("sync", "load"):
+    failed_step = error.step if isinstance(error, PipelineStepFailed) else None
+    if isinstance(error, destinations.WarehouseError) or failed_step in ("sync", "load"):
         return ExitCode.FAILED, f"The warehouse: {chain[-1]}\n{destinations.WHAT_TO_CHECK}"
     return ExitCode.FAILED, str(error)
 

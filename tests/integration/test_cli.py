@@ -203,7 +203,7 @@ def test_a_full_disk_ends_with_code_1_and_nothing_read_is_lost(
     assert_complete(pancake_command.warehouse(), page)
 
 
-def test_a_schema_that_may_not_be_created_ends_with_code_1_and_nothing_read_is_lost(
+def test_a_schema_that_may_not_be_created_ends_with_code_1_before_any_call(
     pancake_command: Cli, page: FakePage, pancake: FakePancake, postgres: str
 ) -> None:
     admin = dlt.destinations.postgres(postgres)
@@ -218,13 +218,12 @@ def test_a_schema_that_may_not_be_created_ends_with_code_1_and_nothing_read_is_l
         assert code == 1
         assert "permission denied" in err
         assert "create schemas" in err
-        read = pancake.count()
+        assert pancake.count() == 0
         client.execute_sql("GRANT CREATE ON DATABASE postgres TO reader")
         assert pancake_command("sync")[0] == 0
         assert client.execute_sql("SELECT COUNT(*) FROM pancake.conversations") == [(60,)]
         client.execute_sql("DROP OWNED BY reader CASCADE")
         client.execute_sql("DROP ROLE reader")
-    assert pancake.count() < 1.5 * read
 
 
 def test_an_unknown_option_ends_with_code_2(pancake_command: Cli) -> None:
