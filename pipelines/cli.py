@@ -14,13 +14,11 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from dlt.extract import DltSource
 from rich.console import Console
 
-from pipelines import report, runs
+from pipelines import jobs, report, runs
 from pipelines.runs import Outcome
-from sources.pancake import Page, configured_pages, pancake_pages_backfill, pancake_pages_source
-from sources.pancake.assembly import DEFAULT_TABLES, LISTED_WHOLE
+from sources.pancake import Page, configured_pages
 
 app = typer.Typer(
     add_completion=False,
@@ -62,12 +60,8 @@ def sync(
     Exit codes: 0 all done, 1 failed, 2 wrong usage or settings, 3 some pages, threads or lookup tables
     failed, 4 stopped with work left.
     """
-    wanted = DEFAULT_TABLES if tables is None else [name.strip() for name in tables.split(",")]
-    later = [name for name in wanted if name not in LISTED_WHOLE]
-
-    def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
-        return pancake_pages_source(pages, tables=wanted if first else later, stop=stop)
-
+    wanted = None if tables is None else [name.strip() for name in tables.split(",")]
+    make_source = jobs.sync(wanted)
     _run(pipeline, dataset, page, lambda _: make_source, load_every=load_every, max_minutes=max_minutes)
 
 
@@ -101,19 +95,9 @@ def backfill(
     begin = since or f"{datetime.now(timezone.utc) - timedelta(days=last_days or 0):%Y-%m-%d}"
 
     def of_pages(every: Sequence[Page]) -> runs.MakeSource:
-        def make_source(*, pages: Sequence[Page], stop: Callable[[], bool], first: bool) -> DltSource:
-            return pancake_pages_backfill(
-                every,
-                since=begin,
-                until=until,
-                with_messages=messages,
-                newest_first=newest_first,
-                only=[page.page_id for page in pages],
-                repair=first,
-                stop=stop,
-            )
-
-        return make_source
+        return jobs.backfill(
+            every, since=begin, until=until, with_messages=messages, newest_first=newest_first
+        )
 
     def after_piece(outcome: Outcome) -> None:
         report.show_progress(outcome, Console(stderr=True))
