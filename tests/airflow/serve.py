@@ -1,8 +1,8 @@
 """Run Airflow's command line, several times, from one process. Runs in its own environment.
 
 Each line of the input is a command as JSON: `arguments`, `environment`, and the file that takes its `output`.
-It runs in a fork of this process, which has loaded Airflow: that would take most of the time of a command. The
-exit code goes to the file descriptor that is given as the argument.
+It runs in a fork of this process, which has loaded Airflow: that takes longer than most commands do. The exit
+code goes to the file descriptor that is given as the argument.
 """
 
 import json
@@ -23,7 +23,7 @@ def run(arguments, environment, output):
     main()
 
 
-in_process_api_server().app  # noqa: B018  # made once
+in_process_api_server().app._cadwyn_initialize()
 with os.fdopen(int(sys.argv[1]), "w") as answers:
     for line in sys.stdin:
         child = os.fork()

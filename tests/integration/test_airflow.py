@@ -45,7 +45,6 @@ class Airflow:
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__CORE__FERNET_KEY": "YlCImzjge_TeZc7jPJ7Jz2pgOtb4yTssA1pVyqIADWg=",
-            "RUNTIME__LOG_LEVEL": "DEBUG",
         }
         answers, theirs = os.pipe()
         self._answers = os.fdopen(answers)
@@ -92,8 +91,8 @@ class Airflow:
         """Return label, state and number of tries of the tasks of the last run, by their place."""
         return self.ask(
             "SELECT rendered_map_index, state, try_number FROM task_instance"
-            " WHERE dag_id = ?1 AND task_id = ?2 AND run_id = (SELECT run_id FROM dag_run WHERE dag_id = ?1 ORDER BY id DESC LIMIT 1)"
-            " ORDER BY map_index",
+            " WHERE dag_id = ?1 AND task_id = ?2 AND run_id ="
+            " (SELECT run_id FROM dag_run WHERE dag_id = ?1 ORDER BY id DESC LIMIT 1) ORDER BY map_index",
             dag_id,
             task_id,
         )
@@ -337,6 +336,7 @@ def test_no_token_is_logged_or_stored(
     pancake.fail(Fault("drop", endpoint="conversations", times=1))
     pancake.fail(Fault("html", endpoint="tags", times=None))
     pages[2].token = "replaced"
+    settings["RUNTIME__LOG_LEVEL"] = "DEBUG"
     code, output = airflow("dags", "test", "pancake_sync", **settings)
     assert code != 0
     assert "page_access_token" in output, "the addresses of calls are logged, without their tokens"
