@@ -11,6 +11,7 @@ import sys
 
 import airflow.cli.commands.dag_command  # noqa: F401
 from airflow.__main__ import main
+from airflow.logging_config import configure_logging
 from airflow.sdk.execution_time.supervisor import in_process_api_server
 
 
@@ -19,6 +20,7 @@ def run(arguments, environment, output):
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
     os.environ.update(environment)
+    configure_logging()
     sys.argv = ["airflow", *arguments]
     main()
 
