@@ -43,7 +43,7 @@ LOAD_EVERY_S = 300.0
 REFRESHED_DAYS = 7
 
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-# Whole sections of TOML only: dlt would ask Airflow for more than 700 Variables in each task, one by one.
+# Only `dlt_secrets_toml`: dlt would else ask Airflow for more than 700 Variables in each task, one by one.
 os.environ.setdefault("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
 
 log = logging.getLogger(__name__)
@@ -270,14 +270,14 @@ def _warehouse() -> Iterator[None]:
     if connection.conn_type == "postgres":
         kind, credentials = "postgres", connection.get_uri().replace("postgres://", "postgresql://", 1)
     elif connection.conn_type == "google_cloud_platform":
-        kind, credentials = "bigquery", connection.extra_dejson["keyfile_dict"]
+        kind, credentials = "bigquery", connection.extra_dejson.get("keyfile_dict")
     else:
         raise AirflowFailException(
             f"The connection `{CONNECTION}` has the type {connection.conn_type}; postgres and"
             " google_cloud_platform can be used. Set other warehouses in the Variable `dlt_secrets_toml`."
         )
-    section = "destination.warehouse"
-    with dlt.secrets.values({f"{section}.destination_type": kind, f"{section}.credentials": credentials}):
+    found = {"destination_type": kind, "credentials": credentials}
+    with dlt.secrets.values({f"destination.warehouse.{key}": value for key, value in found.items() if value}):
         yield
 
 
