@@ -26,6 +26,11 @@ setup: .venv/.ready  ## install the locked packages and the `pancake` command in
 		$(UV) sync --frozen --no-dev --python $(PYTHON)
 	@touch $@
 
+.venv-airflow/.ready: tests/airflow/uv.lock pyproject.toml | $(UV)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-airflow \
+		$(UV) sync --frozen --project tests/airflow --python $(PYTHON)
+	@touch $@
+
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -33,7 +38,7 @@ setup: .venv/.ready  ## install the locked packages and the `pancake` command in
 demo: setup  ## two loads from a simulated Pancake into demo.duckdb
 	.venv/bin/python -m pipelines.demo
 
-test: setup .venv-bigquery/.ready  ## every test
+test: setup .venv-bigquery/.ready .venv-airflow/.ready  ## every test
 	.venv/bin/python -m pytest
 
 soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
@@ -53,4 +58,5 @@ format: setup  ## rewrite the code in the house style
 	.venv/bin/ruff format .
 
 clean:  ## remove everything that make brought
-	rm -rf .venv .venv-bench .venv-bigquery .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.duckdb
+	rm -rf .venv .venv-airflow .venv-bench .venv-bigquery .tools .cache .mypy_cache .pytest_cache .ruff_cache \
+		.hypothesis demo.duckdb
