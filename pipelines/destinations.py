@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypedDict
@@ -65,19 +66,18 @@ _LOAD_OPTIONS: dict[str, LoadOptions] = {
     "duckdb": {"loader_file_format": "parquet"},
 }
 
-_CONFIG: dict[str, dict[str, Any]] = {
+_ENVIRONMENT: dict[str, dict[str, str]] = {
     # Its jobs wait for each other: side by side, each on several threads, they take more memory and no less
     # time. With 100 MB a load of 25,000 messages of 20 kB fails, with 200 MB it does not.
     "duckdb": {
-        "load.workers": 1,
-        f"destination.{WAREHOUSE}.credentials.global_config": {
-            "threads": 1,
-            "preserve_insertion_order": False,
-            "memory_limit": "256MB",
-        },
+        "LOAD__WORKERS": "1",
+        "DESTINATION__WAREHOUSE__CREDENTIALS__GLOBAL_CONFIG": json.dumps(
+            {"threads": 1, "preserve_insertion_order": False, "memory_limit": "256MB"}
+        ),
     },
 }
-"""What is set for a load unless the configuration sets it."""
+"""What is set for a load unless the configuration sets it. It stands in the environment, since dlt takes
+credentials, of which this is a part, from no other place that is not the user's own."""
 
 
 def warehouse(pipeline_name: str, dataset_name: str) -> AnyDestination:
@@ -107,15 +107,28 @@ def load(pipeline: dlt.Pipeline, source: Any) -> None:
     kind = _kind(pipeline)
     if kind == "bigquery":
         _cluster(source)
-    wanted = _CONFIG.get(kind, {})
-    unset = {name: value for name, value in wanted.items() if dlt.config.get(name) is None}
-    with dlt.config.values(unset):
+    with _environment(_ENVIRONMENT.get(kind, {})):
         if pipeline.has_pending_data:  # `run` would drop it where the dataset does not exist yet
             pipeline.normalize()
             pipeline.load()
         pipeline.run(source, **_LOAD_OPTIONS.get(kind, {}))
     if kind == "postgres":
         _create_indexes(pipeline)
+
+
+@contextmanager
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
+    unset = {name: value for name, value in wanted.items() if not _is_set(name)}
+    os.environ.update(unset)
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
+
+
+def _is_set(name: str) -> bool:
+    return dlt.config.get(name.lower().replace("__", ".")) is not None
 
 
 def is_in_use(error: BaseException) -> bool:

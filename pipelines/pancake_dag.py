@@ -11,7 +11,6 @@ import logging
 import os
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -26,7 +25,7 @@ from airflow.sdk.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.runs import MakeSource, Outcome
+    from pipelines.runs import MakeSource
     from sources.pancake import Page
 
 GROUPS = 8
@@ -83,7 +82,7 @@ def sync(group: int, page_ids: list[str]) -> None:
     """Load what is new of the pages of one group."""
     from pipelines import jobs
 
-    _load(group, page_ids, lambda _: jobs.sync(), load_every_s=LOAD_EVERY_S)
+    _load("sync", group, page_ids, lambda _: jobs.sync(), load_every_s=LOAD_EVERY_S)
 
 
 @task(pool=POOL, map_index_template="group {{ task.op_kwargs['group'] }}")
@@ -93,7 +92,12 @@ def refresh(group: int, page_ids: list[str]) -> None:
 
     begin = get_current_context()["dag_run"].run_after - timedelta(days=REFRESHED_DAYS)
     since = f"{begin.astimezone(timezone.utc):%Y-%m-%d}"
-    _load(group, page_ids, lambda pages: jobs.backfill(pages, since=since, until=None, with_messages=False))
+    _load(
+        "backfill",
+        group,
+        page_ids,
+        lambda pages: jobs.backfill(pages, since=since, until=None, with_messages=False),
+    )
 
 
 @task(pool=POOL, map_index_template="group {{ task.op_kwargs['group'] }}")
@@ -105,6 +109,7 @@ def backfill(group: int, page_ids: list[str]) -> None:
     since, until = _span()
     log.info("from %s until %s", since, until or "now")
     _load(
+        "backfill",
         group,
         page_ids,
         lambda pages: jobs.backfill(pages, since=since, until=until, with_messages=params["messages"]),
@@ -176,57 +181,57 @@ def _span() -> tuple[str, str | None]:
 
 
 def _load(
+    command: str,
     group: int,
     page_ids: Sequence[str],
     of_pages: Callable[[Sequence[Page]], MakeSource],
     *,
     load_every_s: float = float("inf"),
 ) -> None:
-    """Load a group; its report is logged and pushed as the XCom `report`, also when the task then fails."""
+    """Load a group; its record is logged and pushed as the XCom `report`, also when the task then fails."""
+    import structlog
+
     from pipelines import runs
+    from pipelines.execution import execute
     from sources.pancake import configured_pages
 
     context = get_current_context()
     with _warehouse(), _working_folder(), _errors_explained():
         pages = configured_pages(page_ids)
-        outcome = runs.run(
+        _, report = execute(
+            command,
             runs.make_pipeline(f"{context['dag'].dag_id}_group_{group}", DATASET),
             pages,
             of_pages(pages),
+            structlog.get_logger("pancake"),
             load_every_s=load_every_s,
-            max_s=None,
-            interrupted=lambda: False,
         )
-    report = _report(outcome)
     log.info("report: %s", json.dumps(report))
     context["ti"].xcom_push(key="report", value=report)
-    if outcome.exit_code in (runs.ExitCode.FAILED, runs.ExitCode.PARTIAL):
+    _check(report)
+
+
+def _check(report: dict[str, Any]) -> None:
+    """Fail the task when something could not be read, so that it is seen, and tried again."""
+    from pipelines.runs import ExitCode
+
+    code = ExitCode(report["exit_code"])
+    if code is ExitCode.WRONG_SETTINGS:
+        raise AirflowFailException(report["error"])
+    if code is ExitCode.OVERLAP:
+        raise AirflowSkipException(report["error"])
+    if code in (ExitCode.FAILED, ExitCode.PARTIAL):
+        problems = {
+            page["page_id"]: {
+                key: page[key] for key in ("status", "error", "failed_tables", "threads_failed")
+            }
+            for page in report["pages"]
+            if page["status"] in ("failed", "partial")
+        }
         raise AirflowException(
-            f"{outcome.exit_code.name}: {json.dumps(report['problems'], ensure_ascii=False)}."
+            f"{code.name}: {report['error'] or json.dumps(problems, ensure_ascii=False)}."
             " What could be read is loaded; the next try reads the rest."
         )
-
-
-def _report(outcome: Outcome) -> dict[str, Any]:
-    """Return a run as plain values."""
-    problems = {
-        page_id: {
-            "error": page.error,
-            "failed_tables": page.failed_lookups,
-            "failed_threads": page.counts["threads_failed"],
-        }
-        for page_id, page in outcome.pages.items()
-        if page.status.value in ("failed", "partial")
-    }
-    return {
-        "outcome": outcome.exit_code.name,
-        "pages": dict(Counter(page.status.value for page in outcome.pages.values())),
-        "problems": problems,
-        "counts": dict(outcome.counts),
-        "calls": dict(outcome.calls),
-        "loads": outcome.loads,
-        "seconds": round(outcome.seconds, 1),
-    }
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def test_each_group_is_a_task_that_goes_on_from_its_own_cursors(
     ]
     assert airflow.tasks("pancake_sync", "sync") == [("group 1", "success", 1), ("group 3", "success", 1)]
     reports = airflow.xcoms("pancake_sync", "report")
-    assert [report["counts"]["conversations_new"] for report in reports] == [
+    assert [report["conversations_new"] for report in reports] == [
         CONVERSATIONS_EACH,
         2 * CONVERSATIONS_EACH,
     ]
@@ -214,8 +214,9 @@ def test_each_group_is_a_task_that_goes_on_from_its_own_cursors(
     code, output = airflow("dags", "test", "pancake_sync")
     assert code == 0, output
     reports = airflow.xcoms("pancake_sync", "report")
-    assert [report["counts"]["conversations_new"] for report in reports] == [1, 2]
-    assert sum(report["counts"]["conversations_listed"] for report in reports) < CONVERSATIONS_EACH
+    assert [report["conversations_new"] for report in reports] == [1, 2]
+    listed = ("conversations_new", "conversations_changed", "conversations_unchanged")
+    assert sum(report[count] for report in reports for count in listed) < CONVERSATIONS_EACH
     assert_all_complete(group("pancake_sync", 3, duckdb), pages)
 
 
@@ -229,9 +230,11 @@ def test_a_page_that_cannot_be_read_fails_its_task_after_all_others_are_loaded(
     assert airflow.tasks("pancake_sync", "sync") == [("group 1", "success", 1), ("group 3", "failed", 3)]
     assert "Pancake refused the token" in output
     report = airflow.xcoms("pancake_sync", "report")[1]
-    assert report["outcome"] == "PARTIAL"
-    assert report["pages"] == {"complete": 1, "failed": 1}
-    assert report["problems"].keys() == {ALSO_IN_GROUP_3}
+    assert report["ending"] == "partial"
+    assert {page["page_id"]: page["status"] for page in report["pages"]} == {
+        IN_GROUP_3: "complete",
+        ALSO_IN_GROUP_3: "failed",
+    }
     assert_all_complete(
         group("pancake_sync", 3, duckdb), [page for page in pages if page.page_id != ALSO_IN_GROUP_3]
     )
@@ -250,8 +253,8 @@ def test_the_next_try_reads_the_thread_that_failed(
     code, output = airflow("dags", "test", "pancake_sync", "--conf", ONLY_GROUP_1, **settings)
     assert code == 0, output
     assert airflow.tasks("pancake_sync", "sync") == [("group 1", "success", 2)]
-    assert '"failed_threads": 1' in output
-    assert airflow.xcoms("pancake_sync", "report")[0]["outcome"] == "DONE"
+    assert '"threads_failed": 1' in output
+    assert airflow.xcoms("pancake_sync", "report")[0]["ending"] == "done"
     assert_all_complete(group("pancake_sync", 1, duckdb), [pages[1]])
 
 
