@@ -99,13 +99,15 @@ def cost(module: tuple[str, ...], server: Server, folder: Path) -> Cost:
         "PYTHONPATH": str(REPOSITORY),
     }
     began = time.monotonic()
-    process = subprocess.Popen(
-        [PYTHON, "-m", *module], cwd=folder, env=environment, stdout=subprocess.DEVNULL
-    )
+    said = folder / "said.txt"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [PYTHON, "-m", *module], cwd=folder, env=environment, stdout=output, stderr=output
+        )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(module)} ended with {process.returncode}")
+        raise RuntimeError(f"{' '.join(module)} ended with {process.returncode}: {said.read_text()}")
     return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, time.monotonic() - began)
 
 
