@@ -328,10 +328,11 @@ def test_wrong_settings_fail_at_once_and_say_what_to_set(
 def test_a_second_run_at_the_same_time_is_refused(
     airflow: Airflow, settings: dict[str, str], pancake: FakePancake
 ) -> None:
-    first = airflow.ask("SELECT MIN(id) FROM dag_run WHERE dag_id = 'pancake_backfill'")[0][0]
-    airflow.ask("UPDATE dag_run SET state = 'running' WHERE id = ?", first)
+    assert airflow("dags", "reserialize")[0] == 0
+    assert airflow("dags", "trigger", "pancake_backfill", "--run-id", "first")[0] == 0
+    airflow.ask("UPDATE dag_run SET state = 'running' WHERE run_id = 'first'")
     code, output = airflow("dags", "test", "pancake_backfill", **settings)
-    airflow.ask("UPDATE dag_run SET state = 'success' WHERE id = ?", first)
+    airflow.ask("UPDATE dag_run SET state = 'success' WHERE run_id = 'first'")
     assert code != 0
     assert "Another run of pancake_backfill is under way" in output
     assert pancake.calls == []
