@@ -39,7 +39,7 @@ demo: setup  ## two loads from a simulated Pancake into demo.duckdb
 	.venv/bin/python -m pipelines.demo
 
 test: setup .venv-bigquery/.ready .venv-airflow/.ready  ## every test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
 	.venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)

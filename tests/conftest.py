@@ -14,6 +14,7 @@ from dlt.common.pipeline import PipelineContext
 from sources.pancake import PancakeClient
 from tests import warehouses
 from tests.fake_pancake import FakeAdapter, FakePage, FakePancake, FakeTime
+from tests.steady import machine
 
 MakePipeline = Callable[..., dlt.Pipeline]
 MakeClient = Callable[[], PancakeClient]
@@ -34,11 +35,25 @@ def place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         context.deactivate()
 
 
+@pytest.fixture(autouse=True)
+def side_by_side() -> Iterator[None]:
+    """Run beside tests of other processes, unless one of them measures time."""
+    machine.share()
+    yield
+    machine.leave()
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server, by its connection string."""
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server, by the connection string of its first database."""
     with warehouses.postgres() as location:
         yield location
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """An empty PostgreSQL database, by its connection string."""
+    return warehouses.new_database(postgres_server)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import psycopg2
 from dlt.common.configuration.specs import GcpServiceAccountCredentials
 from dlt.common.destination import AnyDestination
 from google.auth.credentials import AnonymousCredentials
@@ -87,6 +89,15 @@ def postgres() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(server: str) -> str:
+    """Create a database in a PostgreSQL server and return its connection string."""
+    name = f"test_{os.urandom(4).hex()}"
+    with contextlib.closing(psycopg2.connect(server)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
 
 
 @contextmanager

@@ -583,6 +583,8 @@ def test_a_refused_token_ends_the_run(load: Load, pancake: FakePancake, name: st
 
 def test_calls_are_counted_by_table(load: Load, pipeline: dlt.Pipeline) -> None:
     load("posts", "page_customers", "page_statistics", "user_statistics", days=3)
-    counted = custom_metrics(pipeline, "user_statistics")["calls"]
-    assert counted.keys() == set(TABLES)
-    assert counted["user_statistics"] == 4
+    of_the_run = max(
+        (custom_metrics(pipeline, name)["calls"] for name in TABLES), key=lambda calls: sum(calls.values())
+    )
+    assert of_the_run.keys() == set(TABLES)
+    assert of_the_run["user_statistics"] == 4
