@@ -8,6 +8,7 @@ second.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -32,6 +33,7 @@ CONTENDERS = {
     "rest_api, tuned": ("benchmarks.by_rest_api", "tuned"),
     "by hand": ("benchmarks.by_hand",),
     "pancake sync": OURS,
+    "pancake sync, messages": (*OURS, "--tables", "messages"),
     "empty dlt run": ("benchmarks.empty",),
 }
 
@@ -66,20 +68,23 @@ class Server:
 
 
 @contextmanager
-def serving(conversations: int, messages_each: int) -> Iterator[Server]:
-    """Serve a page of plain threads."""
+def serving(conversations: int, messages_each: int, pages: int = 1) -> Iterator[Server]:
+    """Serve pages of plain threads."""
     command = [sys.executable, "-m", "tests.fake_pancake", "--conversations", str(conversations)]
-    command += ["--messages-each", str(messages_each)]
+    command += ["--messages-each", str(messages_each), "--pages", str(pages)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        url, page_id, token = (process.stdout.readline().strip() for _ in range(3))
+        url, ids, token = (process.stdout.readline().strip() for _ in range(3))
         environment = {
             "SOURCES__PANCAKE__BASE_URL": url,
-            "SOURCES__PANCAKE__PAGE_ID": page_id,
-            "SOURCES__PANCAKE__PAGE_ACCESS_TOKEN": token,
             "SOURCES__PANCAKE__REQUESTS_PER_SECOND": "100000",
         }
+        if pages == 1:
+            environment |= {"SOURCES__PANCAKE__PAGE_ID": ids, "SOURCES__PANCAKE__PAGE_ACCESS_TOKEN": token}
+        else:
+            listed = [{"page_id": page_id, "page_access_token": token} for page_id in ids.split(",")]
+            environment["SOURCES__PANCAKE__PAGES"] = json.dumps(listed)
         yield Server(process, environment)
     finally:
         process.terminate()
@@ -173,6 +178,19 @@ def memory(console: Console, sizes: tuple[tuple[int, int], ...]) -> None:
     console.print(table)
 
 
+def many(console: Console, counts: tuple[int, ...], conversations: int, messages_each: int) -> None:
+    """Show what a page more costs."""
+    table = _table(f"pages of {conversations:,} conversations, {messages_each:,} messages each")
+    for pages in counts:
+        with serving(conversations, messages_each, pages) as server, tempfile.TemporaryDirectory() as made:
+            first = cost(OURS, server, Path(made))
+            server.change()
+            changed = cost(OURS, server, Path(made))
+        table.add_row(f"{pages} pages, first load", *_figures(first))
+        table.add_row(f"{pages} pages, one thread of each changed", *_figures(changed))
+    console.print(table)
+
+
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
@@ -187,7 +205,7 @@ def _figures(used: Cost) -> tuple[str, str, str]:
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parts = ("full", "thread", "delta", "memory")
+    parts = ("full", "thread", "delta", "memory", "pages")
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", default=parts, help=f"of {', '.join(parts)}; default all")
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="contenders; default all")
@@ -202,6 +220,8 @@ def main() -> None:
         delta(console, 5_000, 5)
     if "memory" in options.parts:
         memory(console, ((250, 100), (2_500, 100)))
+    if "pages" in options.parts:
+        many(console, (1, 10, 50, 300), 100, 5)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ FLOORS = {
     "client": 1,
     "workers": 1,
     "paginators": 2,
+    "warehouse": 3,
     "guard": 3,
     "arrow": 3,
     "page_run": 3,

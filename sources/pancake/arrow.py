@@ -8,18 +8,16 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar
 
-import dlt
 import orjson
 import pyarrow as pa
 from dlt.common.normalizers.utils import generate_dlt_ids
-from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract import DltResource
 from dlt.extract.items import TableNameMeta
 from dlt.extract.items_transform import ItemTransform
 
-from .guard import asked
 from .records import Row
 from .schema import Table
+from .warehouse import load_id, running_pipeline
 
 _TAKES_ARROW = "duckdb"
 """Parquet files. For PostgreSQL dlt writes CSV, in which empty text becomes null, and for BigQuery JSON, in
@@ -59,11 +57,11 @@ class _ToArrow(ItemTransform[Any, dict[str, Any]]):
         self._by_name = {table.name: table for table in tables}
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
-        if type(item) is not list or not item or (load_id := _load_id()) is None:
+        if type(item) is not list or not item or (package := _package()) is None:
             return item
         try:
             table = self._by_name[meta.table_name] if isinstance(meta, TableNameMeta) else self._own
-            return to_arrow(item, table, load_id)
+            return to_arrow(item, table, package)
         except _NOT_OF_THESE_TYPES:  # somebody's step made other rows of them, which dlt can look at
             return item
 
@@ -105,18 +103,13 @@ def _schema(table: Table) -> Any:
     return pa.schema([*fields, *of_dlt])
 
 
-def _load_id() -> str | None:
+def _package() -> str | None:
     """Return the package that is being filled for a destination that takes Arrow tables, or None."""
-    if asked(_kind, "") != _TAKES_ARROW:
+    pipeline = running_pipeline()
+    if pipeline is None or pipeline.destination is None:
         return None
-    try:
-        return str(dlt.current.load_package_state()["load_id"])
-    except CurrentLoadPackageStateNotAvailable:
-        return None
-
-
-def _kind(pipeline: Any) -> str:
-    return pipeline.destination.destination_type.rsplit(".", 1)[-1] if pipeline.destination else ""
+    kind = pipeline.destination.destination_type.rsplit(".", 1)[-1]
+    return load_id() if kind == _TAKES_ARROW else None
 
 
 def _is_news(record: logging.LogRecord) -> bool:

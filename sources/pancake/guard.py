@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import dlt
-from dlt.common.configuration.container import Container
-from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TDeleteInsertStrategyDict
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltResource
 from dlt.extract.utils import wrap_parallel_iterator
 
 from .schema import Table
-
-T = TypeVar("T")
-
-# One client is made, opened or closed at a time: making one changes the schema of the pipeline for a moment,
-# and DuckDB cannot open a file while it is closed.
-_DOOR = threading.Lock()
+from .warehouse import named
 
 _MERGE: TDeleteInsertStrategyDict = {"disposition": "merge", "strategy": "delete-insert"}
-
-
-def asked(question: Callable[[Any], T], otherwise: T) -> T:
-    """Return the answer to a question on the running pipeline.
-
-    It is asked in a thread of its own: those in which dlt runs resources share one context, and the making
-    of an SQL client changes it for a moment.
-
-    Args:
-        question: Takes the pipeline.
-        otherwise: The answer when no pipeline runs, and rows are only looked at.
-    """
-    context = Container()[PipelineContext]
-    if not context.is_active():
-        return otherwise
-    with ThreadPoolExecutor(1, thread_name_prefix="warehouse") as thread:
-        return thread.submit(question, context.pipeline()).result()
-
-
-def selected(query_of: Callable[[Any], str], *values: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a query on the warehouse of the running pipeline; none while the table is missing.
-
-    Args:
-        query_of: Makes the query; takes an SQL client for its names.
-        *values: Stand for the `%s` of the query.
-    """
-
-    def select(pipeline: Any) -> list[tuple[Any, ...]]:
-        with _DOOR:
-            client = pipeline.sql_client()
-            query = query_of(client)
-            client.open_connection()
-        try:
-            return list(client.execute_sql(query, *values) or [])
-        except DatabaseUndefinedRelation:
-            return []
-        finally:
-            with _DOOR:
-                client.close_connection()
-
-    nothing: list[tuple[Any, ...]] = []
-    return asked(select, nothing)
-
-
-def _with_names(make: Callable[[Any], TDeleteInsertStrategyDict]) -> TDeleteInsertStrategyDict:
-    """Return a write disposition that names tables of the destination: a plain merge when no pipeline runs.
-
-    Args:
-        make: Takes an SQL client, which needs no connection for names.
-    """
-
-    def name(pipeline: Any) -> TDeleteInsertStrategyDict:
-        with _DOOR:
-            return make(pipeline.sql_client())
-
-    return asked(name, _MERGE)
 
 
 def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
@@ -96,7 +30,7 @@ def newest_wins(table: Table) -> TDeleteInsertStrategyDict:
         newer = _newer_than_loaded(table, loaded, staged, client.escape_column_name)
         return {**_MERGE, "source_filter": newer}
 
-    return _with_names(with_filter)
+    return named(("newest_wins", table.name), with_filter, _MERGE)
 
 
 def _newer_than_loaded(table: Table, loaded: str, staged: str, quote: Any) -> str:
@@ -121,7 +55,7 @@ def first_wins(table: Table) -> TDeleteInsertStrategyDict:
         absent = _without_placeholders(f"{key} NOT IN (SELECT {key} FROM {loaded})")  # noqa: S608
         return {**_MERGE, "source_filter": absent}
 
-    return _with_names(with_filter)
+    return named(("first_wins", table.name), with_filter, _MERGE)
 
 
 def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
@@ -154,7 +88,7 @@ def newest_set_wins(table: Table, owner: Table) -> TDeleteInsertStrategyDict:
             "source_filter": _without_placeholders(f"{newest} AND {member} <> ''"),
         }
 
-    return _with_names(with_filter)
+    return named(("newest_set_wins", table.name), with_filter, _MERGE)
 
 
 def _without_placeholders(condition: str) -> str:

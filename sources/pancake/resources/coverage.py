@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from ..guard import selected
 from ..records import Row
 from ..schema import COVERAGE
+from ..warehouse import selected
 
 COMPLETE = "complete"
 PARTIAL = "partial"

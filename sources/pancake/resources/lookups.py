@@ -11,10 +11,10 @@ import dlt
 from dlt.common import logger
 
 from ..errors import PancakeAuthError, PancakeError
-from ..guard import selected
 from ..page_run import PageRun
 from ..records import Batch, Row
 from ..schema import Table
+from ..warehouse import selected
 
 
 @contextmanager
