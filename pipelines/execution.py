@@ -30,6 +30,7 @@ def execute(
     max_s: float | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     after_piece: Callable[[Outcome], None] = lambda _: None,
+    holder: str | None = None,
 ) -> tuple[Outcome, Record]:
     """Run a command and return what it did; an error ends it and is found in the record.
 
@@ -43,11 +44,12 @@ def execute(
         max_s: Seconds after which the run ends at the next safe point.
         interrupted: Whether somebody asked the run to end.
         after_piece: Told of the run so far after each piece that is not the last.
+        holder: See `Lease`.
     """
     began = datetime.now(timezone.utc)
     outcome = Outcome.of(pages)
     duration_s = (load_every_s if math.isfinite(load_every_s) else _WINDOW_S) + _LEASE_MARGIN_S
-    lease = Lease(pipeline, command, [page.page_id for page in pages], duration_s)
+    lease = Lease(pipeline, command, [page.page_id for page in pages], duration_s, holder=holder)
     log = log.bind(command=command, pipeline=pipeline.pipeline_name)
 
     def between_pieces(so_far: Outcome) -> None:

@@ -36,6 +36,8 @@ class Lease:
         page_ids: The pages.
         duration_s: Seconds for which it is taken and renewed.
         clock: Returns unix seconds.
+        holder: Who takes it. A run of the same holder goes on with the lease of one that was killed; by
+            default each is a holder of its own.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class Lease:
         page_ids: Sequence[str],
         duration_s: float,
         clock: Callable[[], float] = time.time,
+        holder: str | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._command = command
         self._page_ids = list(page_ids)
         self._duration_s = duration_s
         self._clock = clock
-        self._holder = uniq_id()
+        self._holder = holder or uniq_id()
 
     def take(self) -> None:
         """Take the lease.
@@ -84,7 +87,8 @@ class Lease:
         with self._client() as (client, table):
             self._create(client, table)
             now = int(self._clock())
-            client.execute_sql(f"DELETE FROM {table} WHERE expires_at <= %s", now)  # noqa: S608
+            over = "expires_at <= %s OR (command = %s AND holder = %s)"
+            client.execute_sql(f"DELETE FROM {table} WHERE {over}", now, self._command, self._holder)  # noqa: S608
             name = f"{socket.gethostname()} (process {os.getpid()})"
             expires_at = now + int(self._duration_s)
             row = "(%s, %s, %s, %s, %s)"

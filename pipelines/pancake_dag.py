@@ -205,6 +205,7 @@ def _load(
             of_pages(pages),
             structlog.get_logger("pancake"),
             load_every_s=load_every_s,
+            holder=f"{context['run_id']} {context['dag'].dag_id} {group}",  # the next try is the same one
         )
     log.info("report: %s", json.dumps(report))
     context["ti"].xcom_push(key="report", value=report)

@@ -30,8 +30,8 @@ def pipeline(warehouse: Warehouse, tmp_path: Path) -> dlt.Pipeline:
 def lease(pipeline: dlt.Pipeline, time: FakeTime) -> MakeLease:
     """Make leases in the dataset."""
 
-    def make(*page_ids: str, command: str = "sync") -> Lease:
-        return Lease(pipeline, command, page_ids, DURATION_S, time.time)
+    def make(*page_ids: str, command: str = "sync", holder: str | None = None) -> Lease:
+        return Lease(pipeline, command, page_ids, DURATION_S, time.time, holder)
 
     return make
 
@@ -66,6 +66,16 @@ def test_the_lease_of_a_killed_run_expires_unless_it_was_renewed(lease: MakeLeas
         lease("1").take()
     time.advance(1)
     lease("1").take()
+
+
+def test_the_next_try_of_a_killed_task_goes_on_at_once(lease: MakeLease) -> None:
+    lease("1", holder="task 7").take()
+    next_try = lease("1", holder="task 7")
+    next_try.take()
+    with pytest.raises(LeaseTakenError):
+        lease("1", holder="task 8").take()
+    next_try.give_back()
+    lease("1", holder="task 8").take()
 
 
 def test_a_backfill_runs_beside_syncs(lease: MakeLease) -> None:
