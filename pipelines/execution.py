@@ -59,7 +59,7 @@ def execute(
 
     error = ""
     try:
-        make_source(pages=pages, stop=interrupted, first=True)  # wrong settings end here, before all else
+        make_source(pages=pages[:1], stop=interrupted, first=True)  # wrong settings end here, before all else
         log.info("run_started", pages=len(pages))
         with held(lease):
             runs.run(

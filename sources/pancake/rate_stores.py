@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -202,6 +203,7 @@ def _host(url: str) -> str:
     return host or "this machine"
 
 
+@lru_cache(maxsize=64)
 def _rate(interval_us: float, burst: int) -> Rate:
     """Return the rate of one call in so many microseconds: a thousand in as many milliseconds."""
     return Rate(1000, max(1, round(interval_us)), burst)
