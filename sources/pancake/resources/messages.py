@@ -38,7 +38,7 @@ _ONE_THREAD_FAILED = (
     PancakeTransientError,
     PancakeWalkError,
 )
-_ROWS_PER_YIELD = 2_000
+_ROWS_PER_YIELD = 1_000
 _JUST_BEFORE = timedelta(microseconds=1)
 
 
