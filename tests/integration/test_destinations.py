@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.pipeline.exceptions import PipelineStepFailed
 from sqlglot import exp
 
-from pipelines import destinations
+from pipelines import destinations, runs
 from sources.pancake import pancake_backfill, pancake_source
 from sources.pancake.guard import guarded
 from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES, TABLES
@@ -315,3 +315,34 @@ def test_a_merge_into_a_million_rows_goes_by_the_index(sync: Sync, page: FakePag
             steps = "\n".join(row[0] for row in plan or ())
             assert "Index Scan using messages_id_idx" in steps
             assert "Seq Scan on messages d" not in steps
+
+
+@pytest.mark.parametrize(
+    ("configured", "memory_limit"),
+    [
+        ({}, "244.1 MiB"),
+        ({"DESTINATION__WAREHOUSE__CREDENTIALS": "elsewhere.duckdb"}, "244.1 MiB"),
+        (
+            {"DESTINATION__WAREHOUSE__CREDENTIALS__GLOBAL_CONFIG": '{"memory_limit": "1GiB", "threads": 1}'},
+            "1.0 GiB",
+        ),
+    ],
+    ids=["by default", "in a file", "unless configured"],
+)
+def test_duckdb_loads_in_little_memory(
+    configured: dict[str, str], memory_limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in configured.items():
+        monkeypatch.setenv(name, value)
+    found: list[Any] = []
+    pipeline = runs.make_pipeline("pancake", "loaded")
+
+    @dlt.resource
+    def settings() -> Iterator[dict[str, int]]:
+        query = "SELECT current_setting('memory_limit'), current_setting('threads')"
+        with pipeline.sql_client() as client:
+            found.extend(client.execute_sql(query) or ())
+        yield {"id": 1}
+
+    destinations.load(pipeline, settings)
+    assert found == [(memory_limit, 1)]
