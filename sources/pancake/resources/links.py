@@ -53,10 +53,12 @@ def _sets(batch: list[Row], table: Table) -> Iterator[Any]:
     if not batch:  # what creates the parent's table comes before its rows
         yield guarded(table, newest_set_wins(table, CONVERSATIONS))
         return
+    members_of = _SETS[table]
+    nothing = dict.fromkeys(column.name for column in table.columns)
     rows: list[Row] = []
     for conversation in batch:
-        members = list(_SETS[table](conversation)) or [{table.key[-1]: ""}]
-        rows += ({**dict.fromkeys(table.hints()), **member, **_of(conversation)} for member in members)
+        members = list(members_of(conversation)) or [{table.key[-1]: ""}]
+        rows += ({**nothing, **member, **_of(conversation)} for member in members)
     yield rows
 
 
