@@ -55,6 +55,7 @@ LATEST_START_S = (
     0.03  # ours: one missed by more, when others have taken those, is not used; the margin is 0.04
 )
 MISSED_STARTS = 3  # ours: so many are given up for one call, so that a slow store does not stop it
+QUESTIONS_AT_ONCE = 32  # ours: connections to the warehouse, over all pages; PostgreSQL takes 100 by default
 BURST_SHARE = 0.01  # ours: share of a second's calls that may start at once; one call up to 100 calls/s
 RATE_STORE_TIMEOUT_S = 10.0  # ours: for a shared store to answer
 RATE_STORE_KEEPS_S = 86_400.0  # ours: a page's entry in Redis expires so long after its last call

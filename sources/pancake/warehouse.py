@@ -14,6 +14,8 @@ from dlt.common.pipeline import PipelineContext
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from . import settings
+
 T = TypeVar("T")
 
 
@@ -62,35 +64,45 @@ def named(key: Hashable, make: Callable[[Any], T], otherwise: T) -> T:
     package = load_id()
     if package is None:
         return _asked(make, otherwise)
+    found = _kept.of(package).named
     with _NAMING:
-        found = _package(package).named
         if key not in found:
             found[key] = _asked(make, otherwise)
         answer: T = found[key]
     return answer
 
 
-class _Package:
-    """What is made once for each package, since making it takes ten milliseconds: a run has many pages."""
+class _OfPackage:
+    """What is made once for each package: making it takes ten milliseconds, and a run has many pages."""
 
-    def __init__(self, package: str | None) -> None:
-        self.load_id = package
+    def __init__(self) -> None:
         self.clients: list[Any] = []
         self.named: dict[Hashable, Any] = {}
+
+
+class _Kept:
+    """Keeps it for the last package."""
+
+    def __init__(self) -> None:
+        self._load_id: str | None = None
+        self._found = _OfPackage()
+        self._lock = threading.Lock()
+
+    def of(self, package: str | None) -> _OfPackage:
+        if package is None:
+            return _OfPackage()
+        with self._lock:
+            if package != self._load_id:
+                self._load_id, self._found = package, _OfPackage()
+            return self._found
 
 
 # One client is made, opened or closed at a time: making one changes the schema of the pipeline for a moment,
 # and DuckDB cannot open a file while it is closed.
 _DOOR = threading.Lock()
 _NAMING = threading.Lock()
-_last = _Package(None)
-
-
-def _package(package: str | None) -> _Package:
-    global _last  # noqa: PLW0603
-    if package is None or package != _last.load_id:
-        _last = _Package(package)
-    return _last
+_SEATS = threading.BoundedSemaphore(settings.QUESTIONS_AT_ONCE)
+_kept = _Kept()
 
 
 def _asked(question: Callable[[Any], T], otherwise: T) -> T:
@@ -102,18 +114,17 @@ def _asked(question: Callable[[Any], T], otherwise: T) -> T:
     pipeline = running_pipeline()
     if pipeline is None:
         return otherwise
-    package = load_id()
+    idle = _kept.of(load_id()).clients
 
     def ask() -> T:
         with _DOOR:
-            idle = _package(package).clients
             client = idle.pop() if idle else pipeline.sql_client()
         answer = question(client)
         with _DOOR:
             idle.append(client)
         return answer
 
-    with ThreadPoolExecutor(1, thread_name_prefix="warehouse") as thread:
+    with _SEATS, ThreadPoolExecutor(1, thread_name_prefix="warehouse") as thread:
         return thread.submit(ask).result()
 
 
