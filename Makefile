@@ -44,7 +44,7 @@ test: setup .venv-bigquery/.ready .venv-airflow/.ready  ## every test
 soak: setup  ## thousands of simulated lives; SEEDS=5000 FIRST=0
 	.venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
 
-bench: setup .venv-bench/.ready  ## processor time and memory, beside rest_api and a script by hand; about 8 minutes
+bench: setup .venv-bench/.ready  ## processor time and memory, beside rest_api and a script by hand; about 10 minutes
 	.venv/bin/python -m benchmarks
 
 lint: setup  ## style and types

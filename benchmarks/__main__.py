@@ -68,17 +68,19 @@ class Server:
 
 
 @contextmanager
-def serving(conversations: int, messages_each: int, pages: int = 1) -> Iterator[Server]:
-    """Serve pages of plain threads."""
+def serving(
+    conversations: int, messages_each: int, pages: int = 1, *, rate: float = 100_000, latency_ms: int = 0
+) -> Iterator[Server]:
+    """Serve pages of plain threads, and let them be read at so many calls a second."""
     command = [sys.executable, "-m", "tests.fake_pancake", "--conversations", str(conversations)]
-    command += ["--messages-each", str(messages_each), "--pages", str(pages)]
+    command += ["--messages-each", str(messages_each), "--pages", str(pages), "--latency-ms", str(latency_ms)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url, ids, token = (process.stdout.readline().strip() for _ in range(3))
         environment = {
             "SOURCES__PANCAKE__BASE_URL": url,
-            "SOURCES__PANCAKE__REQUESTS_PER_SECOND": "100000",
+            "SOURCES__PANCAKE__REQUESTS_PER_SECOND": str(rate),
         }
         if pages == 1:
             environment |= {"SOURCES__PANCAKE__PAGE_ID": ids, "SOURCES__PANCAKE__PAGE_ACCESS_TOKEN": token}
@@ -191,6 +193,22 @@ def many(console: Console, counts: tuple[int, ...], conversations: int, messages
     console.print(table)
 
 
+def paced(console: Console, counts: tuple[int, ...], conversations: int, messages_each: int) -> None:
+    """Show how many pages are read at their full rate."""
+    table = _table(f"first load at 4 calls/s a page, 100 ms a call, {conversations} conversations each")
+    table.add_column("calls", justify="right")
+    for pages in counts:
+        with (
+            serving(conversations, messages_each, pages, rate=4, latency_ms=100) as server,
+            tempfile.TemporaryDirectory(prefix="bench-") as made,
+        ):
+            record = Path(made) / "record.json"
+            used = cost((*OURS, "--report", str(record)), server, Path(made))
+            calls = json.loads(record.read_text())["calls"]
+        table.add_row(f"{pages} pages", *_figures(used), f"{calls:,}")
+    console.print(table)
+
+
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
@@ -205,7 +223,7 @@ def _figures(used: Cost) -> tuple[str, str, str]:
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parts = ("full", "thread", "delta", "memory", "pages")
+    parts = ("full", "thread", "delta", "memory", "pages", "paced")
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", default=parts, help=f"of {', '.join(parts)}; default all")
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="contenders; default all")
@@ -222,6 +240,8 @@ def main() -> None:
         memory(console, ((250, 100), (2_500, 100)))
     if "pages" in options.parts:
         many(console, (1, 10, 50, 300), 100, 5)
+    if "paced" in options.parts:
+        paced(console, (1, 50, 300), 40, 5)
 
 
 if __name__ == "__main__":
