@@ -277,9 +277,7 @@ class _WindowWalk:
             return self._fetch(params)
         try:
             return self._fetch({**params, "last_conversation_id": cursor})
-        except (PancakeTransientError, PancakeRequestError) as error:
-            if isinstance(error, PancakeTransientError) and error.rate_limited:
-                raise
+        except (PancakeTransientError, PancakeRequestError):
             return None
 
     def _take(self, batch: Batch) -> int:
