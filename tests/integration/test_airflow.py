@@ -15,6 +15,7 @@ from typing import Any
 import dlt
 import pytest
 
+from pipelines.leases import Lease, held
 from tests.fake_pancake import FakePage, FakePancake, FakeServer, Fault
 from tests.support import table
 
@@ -274,6 +275,21 @@ def test_the_refresh_sees_a_tag_that_did_not_move_the_conversation(
     tags = table(group("pancake_refresh", 1, duckdb), "conversations")[key]["tags"]
     assert [tag["id"] for tag in tags] == [7]
     assert {call.endpoint for call in pancake.calls} == {"conversations"}
+
+
+def test_a_group_is_skipped_while_another_run_reads_one_of_its_pages(
+    airflow: Airflow, pancake: FakePancake, settings: dict[str, str], duckdb: Destination, tmp_path: Path
+) -> None:
+    """The other one stands for `pancake sync` on another machine."""
+    other = dlt.pipeline(
+        "other", destination=duckdb, dataset_name="pancake", pipelines_dir=str(tmp_path / "other")
+    )
+    with held(Lease(other, "sync", [IN_GROUP_1], duration_s=600)):
+        code, output = airflow("dags", "test", "pancake_sync", "--conf", ONLY_GROUP_1, **settings)
+    assert code == 0, output
+    assert airflow.tasks("pancake_sync", "sync") == [("group 1", "skipped", 1)]
+    assert f"Page {IN_GROUP_1} is being read by another `pancake sync`" in output
+    assert pancake.calls == []
 
 
 def test_a_backfill_loads_the_span_and_the_pages_of_its_params(
