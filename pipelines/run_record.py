@@ -41,7 +41,7 @@ SYNC_RUNS = Table(
     "sync_runs",
     "One row per run of `pancake sync` or `pancake backfill`.",
     ("run_id",),
-    ("ended_at",),
+    (),
     (
         _RUN_ID,
         Column("command", "text", "`sync` or `backfill`."),
@@ -72,7 +72,7 @@ SYNC_PAGES = Table(
     "sync_pages",
     "One row per page of a run.",
     ("run_id", "page_id"),
-    ("ended_at",),
+    (),
     (
         _RUN_ID,
         Column("page_id", "text", "Page."),

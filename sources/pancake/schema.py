@@ -39,7 +39,8 @@ class Table:
         name: Name in the warehouse.
         description: What one row is.
         key: Columns of the primary key, by which rows are merged.
-        version: Columns that tell a newer row from an older one, most significant first.
+        version: Columns that tell a newer row from an older one, most significant first; none when rows never
+            change.
         columns: All columns that the table always has.
         merged: How rows are merged, in words, when it is not that the newer version stays.
     """
@@ -61,7 +62,7 @@ class Table:
                 "nullable": column.name not in self.key,
                 "description": column.description,
             }
-            if column.name == self.version[-1]:
+            if column.name in self.version[-1:]:
                 hint["dedup_sort"] = "desc"
             hints[column.name] = hint  # type: ignore[assignment]
         return hints
