@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from pipelines import check as checks
-from pipelines import jobs, logs, report, runs
+from pipelines import jobs, loading, logs, report, runs
 from pipelines import plan as plans
 from pipelines.execution import execute
 from pipelines.reading import how_to_read, make_client
@@ -146,7 +146,7 @@ def _run(command: str, options: _Options, job_of: Callable[[Sequence[Page]], Mak
     watched = sys.stderr.isatty() and not options.log_json
     with _errors_explained(), _interrupts() as interrupted:
         pages = configured_pages(options.only or ())
-        pipeline = runs.make_pipeline(options.pipeline, options.dataset, show_progress=watched)
+        pipeline = loading.make_pipeline(options.pipeline, options.dataset, show_progress=watched)
         outcome, record = execute(
             command,
             pipeline,

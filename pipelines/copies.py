@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
-from pipelines import destinations
+from pipelines.loading import make_pipeline
 
 _KNOWN = ("state.json", "schemas")
 
@@ -33,12 +33,7 @@ def copy_of_pipeline(name: str, dataset: str) -> Iterator[dlt.Pipeline]:
                 shutil.copytree(real / part, place / part)
             elif (real / part).exists():
                 shutil.copy(real / part, place / part)
-        pipeline: dlt.Pipeline = dlt.pipeline(
-            pipeline_name=name,
-            destination=destinations.warehouse(name, dataset),
-            dataset_name=dataset,
-            pipelines_dir=folder,
-        )
+        pipeline = make_pipeline(name, dataset, folder=folder)
         try:
             yield pipeline
         finally:

@@ -87,10 +87,16 @@ def warehouse(pipeline_name: str, dataset_name: str) -> AnyDestination:
     overwrite each other's staged rows.
     """
     configured = dlt.config.get(f"destination.{WAREHOUSE}.destination_type", str)
+    return of_type(configured or DEFAULT_TYPE, pipeline_name, dataset_name)
+
+
+def of_type(kind: str, pipeline_name: str, dataset_name: str, credentials: Any = None) -> AnyDestination:
+    """Return the destination named `warehouse` of a given type, with given or configured credentials."""
     staging = "%s_staging" if pipeline_name == dataset_name else f"%s_{pipeline_name}_staging"
     found = Destination.from_reference(
-        configured or DEFAULT_TYPE,
+        kind,
         destination_name=WAREHOUSE,
+        credentials=credentials,
         staging_dataset_name_layout=staging,
     )
     assert found is not None  # noqa: S101  # it is for an empty reference only

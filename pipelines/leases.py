@@ -1,4 +1,4 @@
-"""Leases: of two runs that would read the same page at the same time, the second one ends at once."""
+"""Leases: of two runs that would do the same at the same time, one does."""
 
 from __future__ import annotations
 
@@ -6,34 +6,57 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import dlt
 import sqlglot
 from dlt.common.utils import uniq_id
+from tenacity import Retrying, stop_after_attempt, wait_random
 
 from pipelines import destinations
 
 TABLE = "pancake_leases"
 _COLUMNS = "command TEXT, page_id TEXT, holder TEXT, holder_name TEXT, expires_at BIGINT"
+_MINE = "(command = %s AND holder = %s)"
+
+
+_creating_at_once = Retrying(stop=stop_after_attempt(4), wait=wait_random(0, 0.5), reraise=True)
+"""Of two that create the same table, or delete the same row, one may get an error."""
 
 
 class LeaseTakenError(Exception):
-    """Another run reads one of the pages."""
+    """Another run has what the lease is for."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lease.
+
+    Args:
+        name: Of the machine and process; of a DuckDB file that is open elsewhere, what DuckDB says.
+        page_id: The page, or what else the lease is for; empty when the warehouse cannot be opened.
+        expires_at: Unix seconds.
+    """
+
+    name: str
+    page_id: str = ""
+    expires_at: int = 0
 
 
 class Lease:
-    """The right to read some pages by one command, until it expires.
+    """The right to do something with some pages, until it expires.
 
     It stands in the dataset, so it holds for all machines; a run that is killed leaves it to expire. Clocks
     of machines may differ by a part of its duration, no more.
 
     Args:
         pipeline: Into the warehouse.
-        command: Leases of different commands do not exclude one another: a backfill runs beside syncs.
-        page_ids: The pages.
+        command: What is done. Leases of different commands do not exclude one another: a backfill runs beside
+            syncs.
+        page_ids: The pages, or what else is to be had by one at a time.
         duration_s: Seconds for which it is taken and renewed.
         clock: Returns unix seconds.
         holder: Who takes it. A run of the same holder goes on with the lease of one that was killed; by
@@ -59,61 +82,86 @@ class Lease:
     def take(self) -> None:
         """Take the lease.
 
-        Of two runs that come at the same moment both may be refused, but never none.
-
         Raises:
             LeaseTakenError: Another run has it for one of the pages, or has the warehouse to itself.
             WarehouseError: It cannot be written down.
         """
-        try:
-            others = self._enter()
-        except Exception as error:
-            if not destinations.is_in_use(error):
-                raise destinations.WarehouseError(str(error)) from error
+        holder = self.enter()
+        if holder is None:
+            return
+        if not holder.page_id:
             raise LeaseTakenError(
-                f"Another process has the warehouse open, most likely another run. Nothing was read. {error}"
-            ) from None
-        if others:
-            self.give_back()
-            page_id, other, until = others[0]
-            raise LeaseTakenError(
-                f"Page {page_id} is being read by another `pancake {self._command}`, on {other}. Its lease"
-                f" ends with it, or at {datetime.fromtimestamp(until, timezone.utc):%H:%M:%S} UTC if it was"
-                " killed. Nothing was read."
+                "Another process has the warehouse open, most likely another run. Nothing was read."
+                f" {holder.name}"
             )
+        raise LeaseTakenError(
+            f"Page {holder.page_id} is being read by another `pancake {self._command}`, on {holder.name}. Its"
+            f" lease ends with it, or at {datetime.fromtimestamp(holder.expires_at, timezone.utc):%H:%M:%S}"
+            " UTC if it was killed. Nothing was read."
+        )
 
-    def _enter(self) -> list[tuple[str, str, int]]:
-        """Write the lease down, and return who else has one."""
-        with self._client() as (client, table):
-            self._create(client, table)
-            now = int(self._clock())
-            over = "expires_at <= %s OR (command = %s AND holder = %s)"
-            client.execute_sql(f"DELETE FROM {table} WHERE {over}", now, self._command, self._holder)  # noqa: S608
-            name = f"{socket.gethostname()} (process {os.getpid()})"
-            expires_at = now + int(self._duration_s)
-            row = "(%s, %s, %s, %s, %s)"
-            values = [
-                value
-                for page_id in self._page_ids
-                for value in (self._command, page_id, self._holder, name, expires_at)
-            ]
-            rows = ", ".join([row] * len(self._page_ids))
-            client.execute_sql(f"INSERT INTO {table} VALUES {rows}", *values)  # noqa: S608
-            return self._others(client, table)
+    def enter(self) -> Holder | None:
+        """Take the lease, unless another has it: then return who.
+
+        Of two that come at the same moment both may be refused, but never none.
+
+        Raises:
+            WarehouseError: It cannot be written down.
+        """
+        try:
+            with self._client() as (client, table):
+                return _creating_at_once(self._enter, client, table)
+        except Exception as error:
+            if destinations.is_in_use(error):
+                return Holder(str(error))
+            raise destinations.WarehouseError(str(error)) from error
+
+    def _enter(self, client: Any, table: str) -> Holder | None:
+        now = int(self._clock())
+        self._create(client, table)
+        written = self._written(client, table)
+        if other := self._other(written, now):
+            return other
+        if written:
+            client.execute_sql(
+                f"DELETE FROM {table} WHERE expires_at <= %s OR {_MINE}",  # noqa: S608
+                now,
+                *self._me,
+            )
+        name = f"{socket.gethostname()} (process {os.getpid()})"
+        expires_at = now + int(self._duration_s)
+        row = "(%s, %s, %s, %s, %s)"
+        values = [
+            value
+            for page_id in self._page_ids
+            for value in (self._command, page_id, self._holder, name, expires_at)
+        ]
+        rows = ", ".join([row] * len(self._page_ids))
+        client.execute_sql(f"INSERT INTO {table} VALUES {rows}", *values)  # noqa: S608
+        if other := self._other(self._written(client, table), now):
+            self._give_back(client, table)
+        return other
 
     def renew(self) -> None:
         """Take it for its duration from now on."""
         with self._client() as (client, table):
             client.execute_sql(
-                f"UPDATE {table} SET expires_at = %s WHERE holder = %s",  # noqa: S608
+                f"UPDATE {table} SET expires_at = %s WHERE {_MINE}",  # noqa: S608
                 int(self._clock() + self._duration_s),
-                self._holder,
+                *self._me,
             )
 
     def give_back(self) -> None:
         """End it."""
         with self._client() as (client, table):
-            client.execute_sql(f"DELETE FROM {table} WHERE holder = %s", self._holder)  # noqa: S608
+            self._give_back(client, table)
+
+    def _give_back(self, client: Any, table: str) -> None:
+        client.execute_sql(f"DELETE FROM {table} WHERE {_MINE}", *self._me)  # noqa: S608
+
+    @property
+    def _me(self) -> tuple[str, str]:
+        return self._command, self._holder
 
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, str]]:
@@ -127,16 +175,22 @@ class Lease:
         columns = sqlglot.parse_one(f"CREATE TABLE t ({_COLUMNS})").sql(dialect=dialect)
         client.execute_sql(columns.replace("CREATE TABLE t", f"CREATE TABLE IF NOT EXISTS {table}", 1))
 
-    def _others(self, client: Any, table: str) -> list[tuple[str, str, int]]:
+    def _written(self, client: Any, table: str) -> list[tuple[str, str, str, int]]:
+        """Return what is written down of the command and the pages, also what is over."""
         places = ", ".join(["%s"] * len(self._page_ids))
         found = client.execute_sql(
-            "SELECT page_id, holder_name, expires_at"  # noqa: S608
-            f" FROM {table} WHERE command = %s AND holder <> %s AND page_id IN ({places})",
+            "SELECT holder, holder_name, page_id, expires_at"  # noqa: S608
+            f" FROM {table} WHERE command = %s AND page_id IN ({places})",
             self._command,
-            self._holder,
             *self._page_ids,
         )
         return list(found or [])
+
+    def _other(self, written: list[tuple[str, str, str, int]], now: int) -> Holder | None:
+        for holder, name, page_id, expires_at in written:
+            if holder != self._holder and expires_at > now:
+                return Holder(name, page_id, expires_at)
+        return None
 
 
 @contextmanager
@@ -147,7 +201,17 @@ def held(lease: Lease) -> Iterator[None]:
         LeaseTakenError: See `Lease.take`.
     """
     lease.take()
+    with given_back(lease):
+        yield
+
+
+@contextmanager
+def given_back(lease: Lease) -> Iterator[None]:
+    """Give a lease back when the block ends; what ends the block is not hidden by an error of giving back."""
     try:
         yield
-    finally:
-        lease.give_back()
+    except BaseException:
+        with suppress(Exception):
+            lease.give_back()
+        raise
+    lease.give_back()

@@ -191,8 +191,8 @@ def _load(
     """Load a group; its record is logged and pushed as the XCom `report`, also when the task then fails."""
     import structlog
 
-    from pipelines import runs
     from pipelines.execution import execute
+    from pipelines.loading import make_pipeline
     from sources.pancake import configured_pages
 
     context = get_current_context()
@@ -200,7 +200,7 @@ def _load(
         pages = configured_pages(page_ids)
         _, report = execute(
             command,
-            runs.make_pipeline(f"{context['dag'].dag_id}_group_{group}", DATASET),
+            make_pipeline(f"{context['dag'].dag_id}_group_{group}", DATASET),
             pages,
             of_pages(pages),
             structlog.get_logger("pancake"),

@@ -161,18 +161,6 @@ class Outcome:
         return ExitCode.STOPPED if Status.STOPPED in statuses else ExitCode.DONE
 
 
-def make_pipeline(name: str, dataset: str, *, show_progress: bool = False) -> dlt.Pipeline:
-    """Return the pipeline into the configured warehouse, with progress bars or without."""
-    options: dict[str, Any] = {"progress": "tqdm"} if show_progress else {}
-    pipeline: dlt.Pipeline = dlt.pipeline(
-        pipeline_name=name,
-        destination=destinations.warehouse(name, dataset),
-        dataset_name=dataset,
-        **options,
-    )
-    return pipeline
-
-
 def run(
     pipeline: dlt.Pipeline,
     pages: Sequence[Page],

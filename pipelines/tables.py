@@ -23,9 +23,9 @@ HEADER = """# Tables
 Every table that is loaded exists with all of its columns after the first run, also of an empty page. Only
 when `tables` names them are `posts`, `page_customers`, `page_statistics` and `user_statistics` loaded.
 `sync_runs` and `sync_pages` are written by the command line and by Airflow; `pancake_leases` beside them
-keeps two runs of a page apart. Stamps are UTC. Ids are text. A nested value is one JSON column; a field that
-the API sends and that has no column, or a value that does not fit its column, is found under its name in
-`extra`. dlt adds `_dlt_load_id` and `_dlt_id`.
+keeps two runs of a page, and two loads, apart. Stamps are UTC. Ids are text. A nested value is one JSON
+column; a field that the API sends and that has no column, or a value that does not fit its column, is found
+under its name in `extra`. dlt adds `_dlt_load_id` and `_dlt_id`.
 
 This page is written by `python -m pipelines.tables`. Queries on these tables are in [queries.md](queries.md).
 

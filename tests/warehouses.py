@@ -21,6 +21,8 @@ from dlt.common.configuration.specs import GcpServiceAccountCredentials
 from dlt.common.destination import AnyDestination
 from google.auth.credentials import AnonymousCredentials
 
+from pipelines import destinations, loading
+
 EMULATOR_PYTHON = Path(__file__).parents[1] / ".venv-bigquery/bin/python"
 EMULATOR = Path(__file__).parent / "bigquery_emulator/start.py"
 STARTS_WITHIN_S = 60
@@ -41,26 +43,18 @@ class Warehouse:
 
     def destination(self, pipeline_name: str) -> AnyDestination:
         """Return the destination as our own command line makes it for a pipeline."""
-        layout = f"%s_{pipeline_name}_staging"
-        if self.kind == "bigquery":
-            credentials: Any = _anonymous()
-        else:
-            credentials = self.location
-        make: Any = getattr(dlt.destinations, self.kind)
-        found: AnyDestination = make(
-            credentials=credentials, staging_dataset_name_layout=layout, destination_name="warehouse"
-        )
-        return found
+        credentials = _anonymous() if self.kind == "bigquery" else self.location
+        return destinations.of_type(self.kind, pipeline_name, self.dataset, credentials)
 
     def pipeline(self, folder: Path, name: str = "pancake") -> dlt.Pipeline:
         """Return a pipeline into this warehouse; `folder` is its working folder."""
-        pipeline: dlt.Pipeline = dlt.pipeline(
+        return dlt.pipeline(
             name,
             destination=self.destination(name),
             dataset_name=self.dataset,
             pipelines_dir=str(folder),
+            _impl_cls=loading.Pipeline,
         )
-        return pipeline
 
 
 class _Anonymous(GcpServiceAccountCredentials):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,7 +16,7 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from dlt.pipeline.exceptions import PipelineStepFailed
 from sqlglot import exp
 
-from pipelines import destinations, runs
+from pipelines import destinations, loading
 from sources.pancake import pancake_backfill, pancake_source
 from sources.pancake.guard import guarded
 from sources.pancake.schema import CONVERSATIONS, COVERAGE, MESSAGES, TABLES
@@ -202,33 +201,6 @@ def test_a_fresh_machine_goes_on_from_the_warehouse(
     assert pancake.count() < 10
 
 
-def test_two_pipelines_load_into_one_dataset_at_once(
-    warehouse: Warehouse, page: FakePage, tmp_path: Path, make_client: MakeClient
-) -> None:
-    page.populate(days=10, conversations=30)
-    one, other = (warehouse.pipeline(tmp_path / name, name) for name in ("one", "other"))
-    one.extract(pancake_source("any", "any", client=make_client()))
-    other.extract(pancake_backfill("any", "any", client=make_client(), since="2026-03-01"))
-    one.normalize()
-    other.normalize()
-    errors: list[BaseException] = []
-
-    def run(pipeline: dlt.Pipeline) -> None:
-        try:
-            pipeline.load()
-        except BaseException as error:  # noqa: BLE001  # shown by the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(pipeline,)) for pipeline in (one, other)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for pipeline in (one, other):  # a load that met the other's lock is repeated from its package
-        pipeline.load()
-    assert_equal(one, page)
-
-
 @pytest.mark.parametrize("warehouse", ["bigquery"], indirect=True)
 def test_bigquery_tables_are_partitioned_and_clustered(sync: Sync) -> None:
     pipeline = sync()
@@ -335,7 +307,7 @@ def test_duckdb_loads_in_little_memory(
     for name, value in configured.items():
         monkeypatch.setenv(name, value)
     found: list[Any] = []
-    pipeline = runs.make_pipeline("pancake", "loaded")
+    pipeline = loading.make_pipeline("pancake", "loaded")
 
     @dlt.resource
     def settings() -> Iterator[dict[str, int]]:

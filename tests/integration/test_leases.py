@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import dlt
 import pytest
 
 from pipelines import destinations, runs
-from pipelines.leases import Lease, LeaseTakenError, held
+from pipelines.leases import TABLE, Lease, LeaseTakenError, held
 from pipelines.runs import ExitCode
 from tests.fake_pancake import FakeTime
 from tests.warehouses import Warehouse
@@ -45,6 +46,21 @@ def test_the_second_run_of_a_page_is_refused_until_the_first_ends(lease: MakeLea
         first.take()
     second.give_back()
     first.take()
+
+
+def test_runs_that_begin_at_once_in_an_empty_warehouse_all_get_their_pages(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    pages = [str(number) for number in range(8)]
+    leases = [
+        Lease(warehouse.pipeline(tmp_path, f"page_{page}"), "sync", [page], DURATION_S) for page in pages
+    ]
+    with ThreadPoolExecutor(len(pages)) as runs_at_once:
+        list(runs_at_once.map(Lease.take, leases))
+    with warehouse.pipeline(tmp_path).sql_client() as client:
+        table = client.make_qualified_table_name(TABLE)
+        taken = client.execute_sql(f"SELECT page_id FROM {table} ORDER BY page_id") or []
+    assert [page for (page,) in taken] == pages
 
 
 def test_a_refused_run_leaves_nothing_behind(lease: MakeLease) -> None:

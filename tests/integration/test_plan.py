@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from pipelines import runs
+from pipelines import loading, runs
 from pipelines.plan import BOUNDS, Asked, Plan, known_of, plan_page
 from pipelines.reading import Reading
 from pipelines.runs import Outcome, PageOutcome
@@ -79,7 +79,7 @@ class Shop:
         )
 
     def _run(self, name: str, make_source: runs.MakeSource) -> Outcome:
-        pipeline = runs.make_pipeline(name, "pancake")
+        pipeline = loading.make_pipeline(name, "pancake")
         outcome = Outcome({self.listed.page_id: PageOutcome()})
         try:
             runs.run(
