@@ -49,6 +49,11 @@ Tables = Annotated[
 OnlyPages = Annotated[
     list[str] | None, typer.Option("--page", help="Only this page of the configuration; may be repeated.")
 ]
+Since = Annotated[
+    str | None, typer.Option(help="Begin of a backfill: a date (midnight UTC) or a time with a zone.")
+]
+Until = Annotated[str | None, typer.Option(help="Its end, excluded. Default: now.")]
+LastDays = Annotated[int | None, typer.Option(min=1, help="Instead of --since: so many days before now.")]
 MaxMinutes = Annotated[
     float | None, typer.Option(min=0.01, help="End at the next safe point after so many minutes.")
 ]
@@ -90,13 +95,9 @@ def sync(
 
 @app.command()
 def backfill(
-    since: Annotated[
-        str | None, typer.Option(help="Begin: a date (midnight UTC) or a time with a zone.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="End, excluded. Default: now.")] = None,
-    last_days: Annotated[
-        int | None, typer.Option(min=1, help="Instead of --since: so many days before now.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    last_days: LastDays = None,
     messages: Annotated[bool, typer.Option(help="Read every thread whole.")] = True,
     newest_first: Annotated[
         bool, typer.Option("--newest-first/--oldest-first", help="Which window is loaded first.")
@@ -118,8 +119,7 @@ def backfill(
     """
     if (since is None) == (last_days is None):
         raise typer.BadParameter("give either --since or --last-days")
-    begin = since or f"{datetime.now(timezone.utc) - timedelta(days=last_days or 0):%Y-%m-%d}"
-
+    begin = since or _days_ago(last_days or 0)
     _run(
         "backfill",
         _Options(pipeline, dataset, page, max_minutes, math.inf, report_file, report_md, log_json),
@@ -127,6 +127,10 @@ def backfill(
             pages, since=begin, until=until, with_messages=messages, newest_first=newest_first
         ),
     )
+
+
+def _days_ago(days: int) -> str:
+    return f"{datetime.now(timezone.utc) - timedelta(days=days):%Y-%m-%d}"
 
 
 @dataclass(frozen=True)
@@ -232,13 +236,9 @@ def check(
 
 @app.command()
 def plan(
-    since: Annotated[
-        str | None, typer.Option(help="Begin of a backfill: a date (midnight UTC) or a time with a zone.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Its end, excluded. Default: now.")] = None,
-    last_days: Annotated[
-        int | None, typer.Option(min=1, help="Instead of --since: so many days before now.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    last_days: LastDays = None,
     messages: Annotated[bool, typer.Option(help="Count threads too.")] = True,
     page: OnlyPages = None,
     as_json: AsJson = False,
@@ -257,7 +257,7 @@ def plan(
         raise typer.BadParameter("give --since or --last-days, not both")
     of_backfill = since or until or last_days
     name = pipeline or ("pancake_backfill" if of_backfill else "pancake")
-    begin = f"{datetime.now(timezone.utc) - timedelta(days=last_days):%Y-%m-%d}" if last_days else since
+    begin = _days_ago(last_days) if last_days else since
     with _errors_explained(), plans.known_of(name, dataset) as known:
         span = span_to_read(time, begin, until) if of_backfill else None
         asked = plans.Asked(span, with_messages=messages)
