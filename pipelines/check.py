@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -112,6 +111,6 @@ def show(found: Sequence[Finding], console: Console, *, as_json: bool) -> None:
             "ok": exit_code(found) is ExitCode.DONE,
             "findings": [finding.as_json() for finding in found],
         }
-        console.print(json.dumps(document, indent=2), markup=False, highlight=False, soft_wrap=True)
+        console.print_json(data=document, ensure_ascii=True)
     else:
         findings.show(found, console)

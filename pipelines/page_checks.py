@@ -13,10 +13,9 @@ from pipelines.findings import Finding, Level
 from sources.pancake import PancakeClient, settings
 from sources.pancake.endpoints import CONVERSATIONS, MESSAGES, Endpoint
 from sources.pancake.errors import PancakeError, PancakeRequestError, PancakeTransientError
+from sources.pancake.filters import INSERTED_AT, UPDATED_AT
 from sources.pancake.records import Batch, Row, parse_stamp
 from sources.pancake.windows import unix_ceil, unix_floor
-
-UPDATED_AT, INSERTED_AT = "updated_at", "inserted_at"
 
 SPAN = timedelta(days=30)  # as far back as a first sync looks
 AHEAD = timedelta(days=1)  # ours: shows stamps that lie in the future

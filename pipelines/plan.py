@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -282,7 +281,7 @@ def show(found: Sequence[Plan | Unplanned], console: Console, *, as_json: bool) 
             "failed": [{"page": page.page, "error": page.error} for page in unplanned],
             "calls_at_most": BOUNDS.total,
         }
-        console.print(json.dumps(document, indent=2), markup=False, highlight=False, soft_wrap=True)
+        console.print_json(data=document, ensure_ascii=True)
         return
     if plans:
         console.print(_table(plans))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import dlt
 
-from sources.pancake import Page, PancakeClient, settings
+from sources.pancake import Page, PancakeClient, client_of, configured_secret, settings
 from sources.pancake.filters import UPDATED_AT, Filters, make_filters
 
 MakeClient = Callable[[Page], PancakeClient]
@@ -50,7 +50,7 @@ def how_to_read() -> Reading:
             order_by=UPDATED_AT,
             ranged=False,
         ),
-        with_user_token=dlt.secrets.get("sources.pancake.user_access_token") is not None,
+        with_user_token=configured_secret("user_access_token") is not None,
     )
 
 
@@ -60,13 +60,11 @@ def make_client(page: Page) -> PancakeClient:
     Raises:
         PancakeSettingsError: A setting is missing or makes no sense.
     """
-    return PancakeClient(
-        page.page_id,
-        page.page_access_token,
-        base_url=_setting("base_url", settings.BASE_URL),
-        requests_per_second=_setting("requests_per_second", settings.REQUESTS_PER_SECOND),
-        rate_limit_store=dlt.secrets.get("sources.pancake.rate_limit_store", str),
-        connections=_setting("workers", settings.WORKERS),
+    return client_of(
+        page,
+        _setting("base_url", settings.BASE_URL),
+        _setting("requests_per_second", settings.REQUESTS_PER_SECOND),
+        _setting("workers", settings.WORKERS),
     )
 
 

@@ -29,7 +29,9 @@ from .windows import Moment
 __all__ = [
     "Page",
     "PancakeClient",
+    "client_of",
     "configured_pages",
+    "configured_secret",
     "pancake_backfill",
     "pancake_pages_backfill",
     "pancake_pages_source",
@@ -102,7 +104,7 @@ def pancake_source(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=_secret("rate_limit_store"),
+        rate_limit_store=configured_secret("rate_limit_store"),
         connections=workers,
     )
     ranged = since is not None or until is not None
@@ -116,7 +118,7 @@ def pancake_source(
         tables=tables_to_load(tables),
         posts_tail_days=posts_tail_days,
         page_utc_offset_hours=page_utc_offset_hours,
-        user_access_token=_secret("user_access_token"),
+        user_access_token=configured_secret("user_access_token"),
     )
     return sync_of(PageRun(client, stop), span_to_read(client.clock, since, until, start_date), how)
 
@@ -185,7 +187,7 @@ def pancake_pages_source(
         tables=tables_to_load(tables),
         posts_tail_days=posts_tail_days,
         page_utc_offset_hours=page_utc_offset_hours,
-        user_access_token=_secret("user_access_token"),
+        user_access_token=configured_secret("user_access_token"),
     )
 
     def resources_of(page: Page, run: PageRun) -> list[DltResource]:
@@ -193,7 +195,7 @@ def pancake_pages_source(
         return sync_of(run, whole, how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+        client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
     )
     return _of_all(configured_pages() if pages is None else list(pages), make_client, stop, resources_of)
 
@@ -249,7 +251,7 @@ def pancake_backfill(
         page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=_secret("rate_limit_store"),
+        rate_limit_store=configured_secret("rate_limit_store"),
         connections=workers,
     )
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
@@ -324,7 +326,7 @@ def pancake_pages_backfill(
         return backfill_of(run, span_to_read(run.client.clock, since, until), how, f"_{page.page_id}")
 
     make_client = make_client or partial(
-        _client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
+        client_of, base_url=base_url, requests_per_second=requests_per_second, workers=workers
     )
     return _of_all(chosen(pages, only), make_client, stop, resources_of)
 
@@ -341,7 +343,7 @@ def configured_pages(only: Sequence[str] = ()) -> list[Page]:
     Raises:
         PancakeSettingsError: No page is configured, their list cannot be read, or `only` names another.
     """
-    listed: Any = _secret("pages")
+    listed: Any = configured_secret("pages")
     if listed is None:
         listed = dlt.config.get("sources.pancake.pages") or None
         refuse_tokens(listed)
@@ -349,12 +351,14 @@ def configured_pages(only: Sequence[str] = ()) -> list[Page]:
     if listed is None:
         if page_id in (None, ""):
             raise PancakeSettingsError(_NO_PAGE)
-        listed = [{"page_id": page_id, "page_access_token": _secret("page_access_token")}]
+        listed = [{"page_id": page_id, "page_access_token": configured_secret("page_access_token")}]
     elif page_id not in (None, ""):
         raise PancakeSettingsError(
             "`sources.pancake.pages` and `sources.pancake.page_id` are both set. Keep one of them."
         )
-    return chosen(read_pages(listed, lambda page_id: _secret(f"page_access_tokens.{page_id}")), only)
+    return chosen(
+        read_pages(listed, lambda page_id: configured_secret(f"page_access_tokens.{page_id}")), only
+    )
 
 
 _NO_PAGE = (
@@ -383,13 +387,24 @@ def _of_all(
     return resources + [unreadable(page.page_id, error, f"_{page.page_id}") for page, error in refused]
 
 
-def _client_of(page: Page, base_url: str, requests_per_second: float, workers: int) -> PancakeClient:
+def client_of(page: Page, base_url: str, requests_per_second: float, workers: int) -> PancakeClient:
+    """Return the client of a page.
+
+    Args:
+        page: The page.
+        base_url: Address of Pancake.
+        requests_per_second: Most calls that start in any second.
+        workers: How many calls are under way at once.
+
+    Raises:
+        PancakeSettingsError: A setting makes no sense.
+    """
     return PancakeClient(
         page.page_id,
         page.page_access_token,
         base_url=base_url,
         requests_per_second=requests_per_second,
-        rate_limit_store=_secret("rate_limit_store"),
+        rate_limit_store=configured_secret("rate_limit_store"),
         connections=workers,
     )
 
@@ -398,8 +413,8 @@ def _entry(since: Moment, until: Moment | None, filters: Filters) -> str:
     return f"{since}..{'' if until is None else until} {filters.fingerprint()}"
 
 
-def _secret(name: str) -> Any:
-    """Return a secret that is no argument of a source, since `dlt init` would ask everybody for it.
+def configured_secret(name: str) -> Any:
+    """Return a secret that is no argument of a source, since `dlt init` would ask everybody for it, or None.
 
     The traces of dlt keep no value that is asked for in this way.
     """
