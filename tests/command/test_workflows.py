@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 
 from tests.fake_pancake import FakePage, FakePancake, FakeServer, Fault
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = REPOSITORY / ".github/workflows"
 TOOLS = Path(sys.prefix) / "bin"
 SYNCS, REFRESH = "3-59/10 * * * *", "37 20 * * *"
@@ -124,19 +123,6 @@ def page() -> FakePage:
     found = FakePage()
     found.populate(days=14, conversations=30, messages=(1, 8))
     return found
-
-
-@pytest.fixture
-def pancake(page: FakePage) -> FakePancake:
-    """A Pancake in real time."""
-    return FakePancake([page])
-
-
-@pytest.fixture
-def server(pancake: FakePancake) -> Iterator[FakeServer]:
-    """The same over HTTP."""
-    with FakeServer(pancake) as running:
-        yield running
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.fake_pancake import FakePage, FakePancake, FakeServer, Fault
-from tests.integration.test_cli import Cli
+from tests.command.cli import Cli
+from tests.fake_pancake import FakePage, FakePancake, Fault
 
 Record = dict[str, Any]
 
@@ -27,19 +26,6 @@ def page() -> FakePage:
     page.populate(days=5, conversations=20)
     page.add_conversation(messages=3, text=TEXT)
     return page
-
-
-@pytest.fixture
-def pancake(page: FakePage) -> FakePancake:
-    """A Pancake in real time."""
-    return FakePancake([page])
-
-
-@pytest.fixture
-def command(page: FakePage, pancake: FakePancake, tmp_path: Path) -> Iterator[Cli]:
-    """The command, set up for the page."""
-    with FakeServer(pancake) as server:
-        yield Cli(page, server.url, tmp_path)
 
 
 def record_in(folder: Path, name: str = "run.json") -> Record:
