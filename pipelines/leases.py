@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+from uuid import getnode
 
 import dlt
+import psutil
 import sqlglot
 from dlt.common.utils import uniq_id
 from tenacity import Retrying, stop_after_attempt, wait_random
@@ -22,6 +24,9 @@ TABLE = "pancake_leases"
 _COLUMNS = "command TEXT, page_id TEXT, holder TEXT, holder_name TEXT, expires_at BIGINT"
 _MINE = "(command = %s AND holder = %s)"
 
+
+_MACHINE = f"{socket.gethostname()} {getnode():012x}"
+"""Machines may have the same name, but hardly the same network address too."""
 
 _creating_at_once = Retrying(stop=stop_after_attempt(4), wait=wait_random(0, 0.5), reraise=True)
 """Of two that create the same table, or delete the same row, one may get an error."""
@@ -44,6 +49,17 @@ class Holder:
     name: str
     page_id: str = ""
     expires_at: int = 0
+
+    @classmethod
+    def name_of_this(cls) -> str:
+        """Return the name of this process."""
+        return f"{_MACHINE} (process {os.getpid()})"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was a process of this machine, and runs no more."""
+        machine, _, process = self.name.removesuffix(")").partition(" (process ")
+        return machine == _MACHINE and not psutil.pid_exists(int(process))
 
 
 class Lease:
@@ -80,13 +96,16 @@ class Lease:
         self._holder = holder or uniq_id()
 
     def take(self) -> None:
-        """Take the lease.
+        """Take the lease; that of a process of this machine which is no more is over.
 
         Raises:
             LeaseTakenError: Another run has it for one of the pages, or has the warehouse to itself.
             WarehouseError: It cannot be written down.
         """
         holder = self.enter()
+        while holder is not None and holder.is_gone:
+            self._end(holder)
+            holder = self.enter()
         if holder is None:
             return
         if not holder.page_id:
@@ -128,7 +147,7 @@ class Lease:
                 now,
                 *self._me,
             )
-        name = f"{socket.gethostname()} (process {os.getpid()})"
+        name = Holder.name_of_this()
         expires_at = now + int(self._duration_s)
         row = "(%s, %s, %s, %s, %s)"
         values = [
@@ -155,6 +174,14 @@ class Lease:
         """End it."""
         with self._client() as (client, table):
             self._give_back(client, table)
+
+    def _end(self, holder: Holder) -> None:
+        with self._client() as (client, table):
+            client.execute_sql(
+                f"DELETE FROM {table} WHERE command = %s AND holder_name = %s",  # noqa: S608
+                self._command,
+                holder.name,
+            )
 
     def _give_back(self, client: Any, table: str) -> None:
         client.execute_sql(f"DELETE FROM {table} WHERE {_MINE}", *self._me)  # noqa: S608

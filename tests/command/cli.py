@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dlt
-import duckdb
 
 from tests.fake_pancake import FakePage
 
@@ -61,12 +60,6 @@ class Cli:
         wait_until(lambda: condition() or process.poll() is not None)
         process.kill()
         process.communicate(timeout=60)
-
-    def let_leases_expire(self) -> None:
-        """Do what half an hour does to the leases of killed runs."""
-        with duckdb.connect(str(self.folder / "warehouse.duckdb")) as connection:
-            if connection.sql("SELECT 1 FROM duckdb_tables() WHERE table_name = 'pancake_leases'").fetchall():
-                connection.execute("UPDATE pancake.pancake_leases SET expires_at = 0")
 
     def warehouse(self, pipeline_name: str = "pancake") -> dlt.Pipeline:
         pipeline: dlt.Pipeline = dlt.attach(

@@ -259,7 +259,6 @@ def test_a_killed_run_loses_nothing_and_repeats_little(
     for _ in range(kills):
         kill_at = pancake.count() + chance.randrange(int(2 * RATE * load_every_s))
         command.start_and_kill(lambda at=kill_at: pancake.count() >= at, *arguments)  # type: ignore[misc]
-        command.let_leases_expire()
     assert command(*arguments)[0] == 0
     assert_complete(command.warehouse(), page)
     one_checkpoint = RATE * load_every_s + 20

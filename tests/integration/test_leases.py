@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import dlt
 import pytest
 
-from pipelines import destinations, runs
+from pipelines import destinations, leases, runs
 from pipelines.leases import TABLE, Lease, LeaseTakenError, held
 from pipelines.runs import ExitCode
 from tests.fake_pancake import FakeTime
@@ -82,6 +85,22 @@ def test_the_lease_of_a_killed_run_expires_unless_it_was_renewed(lease: MakeLeas
         lease("1").take()
     time.advance(1)
     lease("1").take()
+
+
+def test_the_lease_of_a_process_that_is_gone_from_this_machine_is_over(
+    lease: MakeLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = [subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)]
+    for page_id, process in zip(("1", "2"), gone, strict=True):
+        process.wait()
+        with monkeypatch.context() as killed:
+            killed.setattr(os, "getpid", lambda process=process: process.pid)
+            lease(page_id).take()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(leases, "_MACHINE", "another machine")
+        with pytest.raises(LeaseTakenError):
+            lease("1", "2").take()
+    lease("1", "2").take()
 
 
 def test_the_next_try_of_a_killed_task_goes_on_at_once(lease: MakeLease) -> None:
