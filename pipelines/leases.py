@@ -13,7 +13,6 @@ from typing import Any
 from uuid import getnode
 
 import dlt
-import psutil
 import sqlglot
 from dlt.common.utils import uniq_id
 from tenacity import Retrying, stop_after_attempt, wait_random
@@ -58,6 +57,8 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """Whether it was a process of this machine, and runs no more."""
+        import psutil  # noqa: PLC0415  # 40 ms, and hardly ever needed
+
         machine, _, process = self.name.removesuffix(")").partition(" (process ")
         return machine == _MACHINE and not psutil.pid_exists(int(process))
 
