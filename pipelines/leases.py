@@ -23,7 +23,6 @@ TABLE = "pancake_leases"
 _COLUMNS = "command TEXT, page_id TEXT, holder TEXT, holder_name TEXT, expires_at BIGINT"
 _MINE = "(command = %s AND holder = %s)"
 
-
 _MACHINE = f"{socket.gethostname()} {getnode():012x}"
 """Machines may have the same name, but hardly the same network address too."""
 
