@@ -21,7 +21,7 @@ from pipelines import destinations
 
 TABLE = "pancake_leases"
 _COLUMNS = "command TEXT, page_id TEXT, holder TEXT, holder_name TEXT, expires_at BIGINT"
-_MINE = "(command = %s AND holder = %s)"
+_OF_HOLDER = "(command = %s AND holder = %s)"
 
 _MACHINE = f"{socket.gethostname()} {getnode():012x}"
 """Machines may have the same name, but hardly the same network address too."""
@@ -39,11 +39,13 @@ class Holder:
     """Who has a lease.
 
     Args:
+        holder: See `Lease`.
         name: Of the machine and process; of a DuckDB file that is open elsewhere, what DuckDB says.
         page_id: The page, or what else the lease is for; empty when the warehouse cannot be opened.
         expires_at: Unix seconds.
     """
 
+    holder: str
     name: str
     page_id: str = ""
     expires_at: int = 0
@@ -104,7 +106,7 @@ class Lease:
         """
         holder = self.enter()
         while holder is not None and holder.is_gone:
-            self._end(holder)
+            self._end(holder.holder)
             holder = self.enter()
         if holder is None:
             return
@@ -132,7 +134,7 @@ class Lease:
                 return _creating_at_once(self._enter, client, table)
         except Exception as error:
             if destinations.is_in_use(error):
-                return Holder(str(error))
+                return Holder("", str(error))
             raise destinations.WarehouseError(str(error)) from error
 
     def _enter(self, client: Any, table: str) -> Holder | None:
@@ -143,9 +145,10 @@ class Lease:
             return other
         if written:
             client.execute_sql(
-                f"DELETE FROM {table} WHERE expires_at <= %s OR {_MINE}",  # noqa: S608
+                f"DELETE FROM {table} WHERE expires_at <= %s OR {_OF_HOLDER}",  # noqa: S608
                 now,
-                *self._me,
+                self._command,
+                self._holder,
             )
         name = Holder.name_of_this()
         expires_at = now + int(self._duration_s)
@@ -158,37 +161,29 @@ class Lease:
         rows = ", ".join([row] * len(self._page_ids))
         client.execute_sql(f"INSERT INTO {table} VALUES {rows}", *values)  # noqa: S608
         if other := self._other(self._written(client, table), now):
-            self._give_back(client, table)
+            self._delete(client, table, self._holder)
         return other
 
     def renew(self) -> None:
         """Take it for its duration from now on."""
         with self._client() as (client, table):
             client.execute_sql(
-                f"UPDATE {table} SET expires_at = %s WHERE {_MINE}",  # noqa: S608
+                f"UPDATE {table} SET expires_at = %s WHERE {_OF_HOLDER}",  # noqa: S608
                 int(self._clock() + self._duration_s),
-                *self._me,
+                self._command,
+                self._holder,
             )
 
     def give_back(self) -> None:
         """End it."""
+        self._end(self._holder)
+
+    def _end(self, holder: str) -> None:
         with self._client() as (client, table):
-            self._give_back(client, table)
+            self._delete(client, table, holder)
 
-    def _end(self, holder: Holder) -> None:
-        with self._client() as (client, table):
-            client.execute_sql(
-                f"DELETE FROM {table} WHERE command = %s AND holder_name = %s",  # noqa: S608
-                self._command,
-                holder.name,
-            )
-
-    def _give_back(self, client: Any, table: str) -> None:
-        client.execute_sql(f"DELETE FROM {table} WHERE {_MINE}", *self._me)  # noqa: S608
-
-    @property
-    def _me(self) -> tuple[str, str]:
-        return self._command, self._holder
+    def _delete(self, client: Any, table: str, holder: str) -> None:
+        client.execute_sql(f"DELETE FROM {table} WHERE {_OF_HOLDER}", self._command, holder)  # noqa: S608
 
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, str]]:
@@ -202,7 +197,7 @@ class Lease:
         columns = sqlglot.parse_one(f"CREATE TABLE t ({_COLUMNS})").sql(dialect=dialect)
         client.execute_sql(columns.replace("CREATE TABLE t", f"CREATE TABLE IF NOT EXISTS {table}", 1))
 
-    def _written(self, client: Any, table: str) -> list[tuple[str, str, str, int]]:
+    def _written(self, client: Any, table: str) -> list[Holder]:
         """Return what is written down of the command and the pages, also what is over."""
         places = ", ".join(["%s"] * len(self._page_ids))
         found = client.execute_sql(
@@ -211,13 +206,10 @@ class Lease:
             self._command,
             *self._page_ids,
         )
-        return list(found or [])
+        return [Holder(*row) for row in found or ()]
 
-    def _other(self, written: list[tuple[str, str, str, int]], now: int) -> Holder | None:
-        for holder, name, page_id, expires_at in written:
-            if holder != self._holder and expires_at > now:
-                return Holder(name, page_id, expires_at)
-        return None
+    def _other(self, written: list[Holder], now: int) -> Holder | None:
+        return next((one for one in written if one.holder != self._holder and one.expires_at > now), None)
 
 
 @contextmanager
