@@ -99,14 +99,7 @@ def pancake_source(
     Raises:
         PancakeSettingsError: An argument is missing or makes no sense; before any call.
     """
-    client = client or PancakeClient(
-        page_id,
-        page_access_token,
-        base_url=base_url,
-        requests_per_second=requests_per_second,
-        rate_limit_store=configured_secret("rate_limit_store"),
-        connections=workers,
-    )
+    client = client or client_of(Page(page_id, page_access_token), base_url, requests_per_second, workers)
     ranged = since is not None or until is not None
     filters = make_filters(types, tags, post_ids, unread_first=unread_first, order_by=order_by, ranged=ranged)
     how = SyncSettings(
@@ -246,14 +239,7 @@ def pancake_backfill(
     Raises:
         PancakeSettingsError: An argument is missing or makes no sense; before any call.
     """
-    client = client or PancakeClient(
-        page_id,
-        page_access_token,
-        base_url=base_url,
-        requests_per_second=requests_per_second,
-        rate_limit_store=configured_secret("rate_limit_store"),
-        connections=workers,
-    )
+    client = client or client_of(Page(page_id, page_access_token), base_url, requests_per_second, workers)
     filters = make_filters(types, tags, post_ids, unread_first=False, order_by="updated_at", ranged=True)
     how = BackfillSettings(
         filters=filters,
