@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import dlt
 import pytest
 
 from tests.command.cli import Cli
@@ -36,3 +38,19 @@ def server(pancake: FakePancake) -> Iterator[FakeServer]:
 def command(page: FakePage, server: FakeServer, tmp_path: Path) -> Cli:
     """The command, set up for the page."""
     return Cli(page, server.url, tmp_path)
+
+
+@pytest.fixture
+def powerless(command: Cli, postgres: str) -> Iterator[Any]:
+    """The command logs in to PostgreSQL as `powerless`, who may create nothing; yields an administrator."""
+    admin = dlt.destinations.postgres(postgres)
+    with dlt.pipeline("admin", destination=admin, dataset_name="admin").sql_client() as client:
+        client.execute_sql("DROP ROLE IF EXISTS powerless")
+        client.execute_sql("CREATE ROLE powerless LOGIN PASSWORD 'x'")
+        command.settings.update(
+            DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
+            DESTINATION__WAREHOUSE__CREDENTIALS=postgres.replace("//postgres:", "//powerless:"),
+        )
+        yield client
+        client.execute_sql("DROP OWNED BY powerless CASCADE")
+        client.execute_sql("DROP ROLE powerless")

@@ -8,8 +8,8 @@ import signal
 import time as wall
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import dlt
 import pytest
 
 from tests.command.cli import RATE, Cli, wait_until
@@ -115,26 +115,16 @@ def test_a_full_disk_ends_with_code_1_and_nothing_read_is_lost(
 
 
 def test_a_schema_that_may_not_be_created_ends_with_code_1_before_any_call(
-    command: Cli, page: FakePage, pancake: FakePancake, postgres: str
+    command: Cli, pancake: FakePancake, powerless: Any
 ) -> None:
-    admin = dlt.destinations.postgres(postgres)
-    with dlt.pipeline("admin", destination=admin, dataset_name="admin").sql_client() as client:
-        client.execute_sql("DROP ROLE IF EXISTS reader")
-        client.execute_sql("CREATE ROLE reader LOGIN PASSWORD 'x'")
-        command.settings.update(
-            DESTINATION__WAREHOUSE__DESTINATION_TYPE="postgres",
-            DESTINATION__WAREHOUSE__CREDENTIALS=postgres.replace("//postgres:", "//reader:"),
-        )
-        code, _, err = command("sync")
-        assert code == 1
-        assert "permission denied" in err
-        assert "create schemas" in err
-        assert pancake.count() == 0
-        client.execute_sql(f"GRANT CREATE ON DATABASE {client.credentials.database} TO reader")
-        assert command("sync")[0] == 0
-        assert client.execute_sql("SELECT COUNT(*) FROM pancake.conversations") == [(60,)]
-        client.execute_sql("DROP OWNED BY reader CASCADE")
-        client.execute_sql("DROP ROLE reader")
+    code, _, err = command("sync")
+    assert code == 1
+    assert "permission denied" in err
+    assert "create schemas" in err
+    assert pancake.count() == 0
+    powerless.execute_sql(f"GRANT CREATE ON DATABASE {powerless.credentials.database} TO powerless")
+    assert command("sync")[0] == 0
+    assert powerless.execute_sql("SELECT COUNT(*) FROM pancake.conversations") == [(60,)]
 
 
 def test_an_unknown_option_ends_with_code_2(command: Cli) -> None:
